@@ -1,0 +1,48 @@
+"""Quality-diversity search: many good, different answers instead of one.
+
+The public names, imported when they are first used: `import qdkit` alone loads neither jax nor ribs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Archive": "qdkit.elites",
+    "Batch": "qdkit.types",
+    "Candidate": "qdkit.types",
+    "Context": "qdkit.types",
+    "Elites": "qdkit.elites",
+    "Evaluation": "qdkit.types",
+    "Judgement": "qdkit.types",
+    "Operator": "qdkit.types",
+    "Outcome": "qdkit.types",
+    "Proposal": "qdkit.types",
+    "Search": "qdkit.search",
+    "load": "qdkit.runs",
+}
+_ROOMS = ("archives", "domains", "metrics", "operators", "testing", "viz")
+
+__all__ = [*_HOME, *_ROOMS]
+
+if TYPE_CHECKING:
+    from qdkit import archives, domains, metrics, operators, testing, viz
+    from qdkit.elites import Archive, Elites
+    from qdkit.runs import load
+    from qdkit.search import Search
+    from qdkit.types import Batch, Candidate, Context, Evaluation, Judgement, Operator, Outcome, Proposal
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"qdkit.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'qdkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,261 @@
+"""What travels through a search, and the shapes of the parts a search is made of.
+
+A `Batch` travels: `n` candidates, kept column by column, of which each stage of the loop fills one
+more column. Around it stand the contracts of the parts that users write themselves: `Domain`,
+`Operator`, `Judge`, `Axes` and `Filter`. Each is met by a plain object; nothing is registered.
+
+Letters in shapes: `n` candidates, `p` parents of a candidate, `d` axes of a descriptor,
+`f` features, `C` cells.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import jax
+
+    from qdkit.elites import Added
+
+Key = Any  # a jax random key; consumed by whoever it is handed to
+Genome = Any  # an array, a str, bytes or a JSON value; a program is a mapping path -> text
+Genomes = Sequence[Genome] | np.ndarray  # n of them; numbers come as one array [n, ...]
+NOBODY = -1  # the id of a parent that is not there
+
+
+class Outcome(StrEnum):
+    """What became of the attempt to evaluate a candidate. Only `OK` can enter an archive."""
+
+    OK = "ok"
+    INVALID = "invalid"  # not a candidate at all: does not parse, or its numbers are not finite
+    FAILED = "failed"  # the candidate's own fault: it raised, crashed, gave a wrong answer
+    TIMEOUT = "timeout"  # it did not end within its limit
+    INFRASTRUCTURE = "infrastructure"  # nobody's fault: a server, a worker, a disk; never scored
+    REJECTED = "rejected"  # not new enough to be evaluated
+    SKIPPED = "skipped"  # never tried: the budget was used up
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether an evaluation was spent on it."""
+        return self not in (Outcome.REJECTED, Outcome.SKIPPED)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of a `Batch`."""
+
+    id: int
+    genome: Genome
+    parents: tuple[int, ...]
+    origin: str
+    outcome: Outcome
+    objective: float
+    descriptor: tuple[float, ...]
+    notes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`n` candidates, column by column. A row never disappears: what failed keeps its place.
+
+    id: int32 `[n]`, given at commit; -1 before.
+    genome: an array `[n, ...]`, or a list of `n` texts, bytes or JSON values.
+    parents: int32 `[n, p]`, the ids it was made from, `NOBODY` where there are fewer than `p`.
+    origin: the name of the operator that made it, `n` of them.
+    outcome: `[n]` of the values of `Outcome`.
+    objective: float64 `[n]`, higher is better; nan where unknown or not ok.
+    features: float64 `[n, f]`, what the axes read; nan where unknown.
+    descriptor: float64 `[n, d]`, the place among the kinds; nan where unknown.
+    notes: `n` mappings of JSON values: what evaluators and judges said; `notes["error"]` of a
+      candidate that is not ok says why.
+    """
+
+    id: np.ndarray
+    genome: Genomes
+    parents: np.ndarray
+    origin: Sequence[str]
+    outcome: np.ndarray
+    objective: np.ndarray
+    features: np.ndarray
+    descriptor: np.ndarray
+    notes: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def unevaluated(cls, made: Proposal) -> Batch:
+        """Candidates of which nothing but their making is known."""
+        n, nothing = len(made.genome), np.full((len(made.genome), 1), np.nan)
+        outcome = np.full(n, Outcome.OK, dtype="<U14")
+        id = np.full(n, -1, np.int32)
+        return cls(id, made.genome, made.parents, made.origin, outcome, nothing[:, 0], nothing, nothing, [{}] * n)
+
+    @property
+    def ok(self) -> np.ndarray:
+        """bool `[n]`: evaluated without fault."""
+        return self.outcome == Outcome.OK
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def __getitem__(self, i: int) -> Candidate:
+        parents = tuple(int(p) for p in self.parents[i] if p != NOBODY)
+        place = tuple(float(x) for x in self.descriptor[i])
+        outcome = Outcome(str(self.outcome[i]))
+        objective = float(self.objective[i])
+        return Candidate(
+            int(self.id[i]), self.genome[i], parents, self.origin[i], outcome, objective, place, self.notes[i]
+        )
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return (self[i] for i in range(len(self)))
+
+    def take(self, rows: np.ndarray) -> Batch:
+        """The given rows, in the given order; `rows` is an integer or a boolean array."""
+        return Batch(*(take(getattr(self, column.name), rows) for column in fields(self)))
+
+    def replace(self, **columns: Any) -> Batch:
+        """The same candidates with other `columns`."""
+        return replace(self, **columns)
+
+
+def take(column: Sequence[Any] | np.ndarray, rows: np.ndarray) -> Any:
+    """The given rows of a column, which may be an array or a list; `rows` as in `Batch.take`."""
+    if isinstance(column, np.ndarray):
+        return column[rows]
+    return [column[i] for i in np.arange(len(column))[rows]]
+
+
+class Proposal(NamedTuple):
+    """`n` new genomes, whom each was made from (int32 `[n, p]` ids) and by which operator."""
+
+    genome: Genomes
+    parents: np.ndarray
+    origin: Sequence[str]
+
+    @classmethod
+    def of(cls, genome: Genomes, origin: str, parents: Batch | None = None) -> Proposal:
+        """Genomes that all came from `origin`; row i from the i-th `len(parents) / n` parents."""
+        n = len(genome)
+        ids = np.full((n, 1), NOBODY, np.int32) if parents is None else parents.id.reshape(n, -1)
+        return cls(genome, ids, [origin] * n)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a domain found out about `n` genomes. A column left out is judged or described elsewhere.
+
+    objective: float `[n]`, higher is better; nan for a candidate that has none.
+    descriptor: `[n, d]` numbers, or labels where the archive's axis has labels; nan or None where unknown.
+    features: float `[n, f]`, for axes that are learnt or computed from features.
+    notes: `n` mappings of JSON values; put the reason of a failure into `notes[i]["error"]`.
+    outcome: `n` outcomes, for domains that can tell failures apart; all ok where left out.
+    """
+
+    objective: Sequence[float] | np.ndarray | jax.Array | None = None
+    descriptor: Sequence[Sequence[Any]] | np.ndarray | jax.Array | None = None
+    features: Sequence[Sequence[float]] | np.ndarray | jax.Array | None = None
+    notes: Sequence[Mapping[str, Any]] | None = None
+    outcome: Sequence[str] | np.ndarray | None = None
+
+
+class Domain(Protocol):
+    """What is searched: how to start, and how to try things out."""
+
+    def seeds(self, key: Key, n: int) -> Genomes:
+        """Between 1 and `n` genomes to start from."""
+        ...
+
+    def evaluate(self, genomes: Genomes) -> Evaluation:
+        """Tries all of them. An exception fails the genome that raised it, and no other."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an operator may look at when it makes new genomes.
+
+    parents: `n * arity` elites, those of the first new genome first.
+    inspirations: other elites worth showing, the best first.
+    target: the descriptor to aim for, float `[d]`, where one is chosen.
+    notes: what the search has learnt so far, in words.
+    """
+
+    parents: Batch
+    inspirations: Batch | None = None
+    target: np.ndarray | None = None
+    notes: str = ""
+
+
+class Operator(abc.ABC):
+    """Makes new genomes out of elites.
+
+    `propose` is all that most operators write. It runs beside others of its kind, so it must not
+    change `self`; an operator with a state of its own changes it in `turn` and `learn` only, which
+    the search calls in order.
+    """
+
+    name: str
+    arity: int = 1  # how many parents each new genome is made from
+
+    @abc.abstractmethod
+    def propose(self, key: Key, context: Context, n: int) -> Proposal:
+        """`n` genomes from `n * arity` parents."""
+
+    def turn(self, n: int) -> Operator:
+        """The operator that makes the next `n`; called in the order of the starts."""
+        return self
+
+    def learn(self, batch: Batch, added: Added) -> None:
+        """Hears how a batch fared; called in the order of the commits, for every batch of the search."""
+
+
+class Judgement(NamedTuple):
+    """What a judge said: the value, float `[n]`; how many judgements it is the mean of; notes."""
+
+    value: np.ndarray
+    count: np.ndarray | int = 1
+    notes: Sequence[Mapping[str, Any]] | None = None
+
+
+class Judge(Protocol):
+    """Gives each candidate an objective: a `Judgement`, or its values alone."""
+
+    def __call__(self, key: Key, batch: Batch) -> Judgement | np.ndarray: ...
+
+
+class Axes(Protocol):
+    """Gives each candidate its descriptor, float `[n, d]`, from what the batch holds; pure and cheap."""
+
+    def __call__(self, batch: Batch) -> np.ndarray: ...
+
+
+class Filter(Protocol):
+    """Says which proposals are worth an evaluation: bool `[n]`."""
+
+    def __call__(self, proposed: Batch, known: Any) -> np.ndarray: ...
+
+
+__all__ = [
+    "NOBODY",
+    "Axes",
+    "Batch",
+    "Candidate",
+    "Context",
+    "Domain",
+    "Evaluation",
+    "Filter",
+    "Genome",
+    "Genomes",
+    "Judge",
+    "Judgement",
+    "Key",
+    "Operator",
+    "Outcome",
+    "Proposal",
+    "take",
+]
