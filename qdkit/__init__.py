@@ -6,7 +6,7 @@ The public names, imported when they are first used: `import qdkit` alone loads 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -27,13 +27,6 @@ _HOME = {
 _ROOMS = ("archives", "domains", "metrics", "operators", "testing", "viz")
 
 __all__ = [*_HOME, *_ROOMS]
-
-if TYPE_CHECKING:
-    from qdkit import archives, domains, metrics, operators, testing, viz
-    from qdkit.elites import Archive, Elites
-    from qdkit.runs import load
-    from qdkit.search import Search
-    from qdkit.types import Batch, Candidate, Context, Evaluation, Judgement, Operator, Outcome, Proposal
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,93 @@
+"""Where the calls of a task are written down, between the doors that make them and the ledger that keeps them.
+
+A search does the work of each task under its `Record`; a door (a model, a sandbox, a person) finds
+it with `current()`, asks it first, and tells it last:
+
+    record = current()
+    answer = record.recall(request)          # what was answered when this run was made before
+    if answer is None:
+        with record.reserve(cost) as spend:  # refuses what the budget does not cover
+            answer = ask(request)
+            spend(actual)
+            record.keep(request, answer)     # on disk when this returns; only then is it used
+
+Outside a search there is nothing to recall, nothing is refused and nothing is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call costs, or may cost at most. `dollars` is nan where the price is unknown."""
+
+    dollars: float = 0.0
+    tokens: int = 0
+    calls: int = 1
+
+
+class Exhausted(Exception):
+    """The budget does not cover the next call; the message says which limit and how far it is used."""
+
+
+class Record(Protocol):
+    """The calls of one task, in the order in which the task makes them. Requests and answers are JSON values."""
+
+    def recall(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The answer recorded for this task's next call, or None if it was never made.
+
+        Raises RuntimeError if the recorded call asked something else: the code or its settings
+        have changed since.
+        """
+        ...
+
+    def reserve(self, most: Cost) -> AbstractContextManager[Callable[[Cost], None]]:
+        """Holds `most` of the budget during a call; call what it yields with the actual cost.
+
+        Raises Exhausted if the budget, less what other calls hold, does not cover it.
+        """
+        ...
+
+    def keep(self, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """Commits the answer to disk. A crash after this returns loses nothing."""
+        ...
+
+
+class Unrecorded:
+    """Nothing recalled, refused or kept."""
+
+    def recall(self, request: Mapping[str, Any]) -> None:
+        """Always None."""
+        return None
+
+    @contextmanager
+    def reserve(self, most: Cost) -> Iterator[Callable[[Cost], None]]:
+        """Refuses nothing."""
+        yield lambda actual: None
+
+    def keep(self, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """Keeps nothing."""
+
+
+_CURRENT: ContextVar[Record] = ContextVar("record", default=Unrecorded())  # noqa: B039 - it has no state
+
+
+def current() -> Record:
+    """The record of the task at work in this thread."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def recording(record: Record) -> Iterator[None]:
+    """A scope in which `current()` is `record`."""
+    token = _CURRENT.set(record)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
