@@ -48,7 +48,7 @@ class Grid(Archive):
     def __post_init__(self) -> None:
         if len(self.shape) == 0 or len(self.shape) != len(self.bounds):
             raise ValueError(
-                f"shape has {len(self.shape)} axes and bounds has {len(self.bounds)}: give one entry of each for every axis"
+                f"shape has {len(self.shape)} entries and bounds {len(self.bounds)}: give one of each for every axis"
             )
         if self.outside not in ("clip", "reject"):
             raise ValueError(f"outside is 'clip' or 'reject', not {self.outside!r}")
@@ -81,7 +81,8 @@ class Grid(Archive):
         given, size = self.bounds[axis], self.shape[axis]
         if self.labels(axis):
             return np.arange(size + 1) - 0.5
-        return np.linspace(*given, size + 1) if len(given) == 2 else np.asarray(given, np.float64)
+        edges = np.asarray(given, np.float64)
+        return np.linspace(edges[0], edges[-1], size + 1) if len(edges) == 2 else edges
 
     @jax.jit
     def cell(self, descriptor: jax.Array) -> jax.Array:
@@ -155,7 +156,7 @@ def _checked(axis: int, size: int, given: Any) -> Axis:
         raise ValueError(f"bounds[{axis}] mixes labels and numbers: {given}") from None
     if len(edges) not in (2, size + 1):
         raise ValueError(
-            f"axis {axis} has {size} cells, so bounds[{axis}] is (low, high) or {size + 1} edges, not {len(edges)} numbers"
+            f"bounds[{axis}] is (low, high) or, for {size} cells, {size + 1} edges, not {len(edges)} numbers"
         )
     if not all(math.isfinite(x) for x in edges) or any(a >= b for a, b in itertools.pairwise(edges)):
         raise ValueError(f"bounds[{axis}] is {edges}: finite numbers, each greater than the one before, are needed")

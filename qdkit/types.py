@@ -137,6 +137,10 @@ class Proposal(NamedTuple):
     parents: np.ndarray
     origin: Sequence[str]
 
+    def take(self, rows: slice) -> Proposal:
+        """Some of them."""
+        return Proposal(self.genome[rows], self.parents[rows], self.origin[rows])
+
     @classmethod
     def of(cls, genome: Genomes, origin: str, parents: Batch | None = None) -> Proposal:
         """Genomes that all came from `origin`; row i from the i-th `len(parents) / n` parents."""
@@ -214,7 +218,8 @@ class Operator(abc.ABC):
         """Hears how a batch fared; called in the order of the commits, for every batch of the search."""
 
 
-class Judgement(NamedTuple):
+@dataclass(frozen=True)
+class Judgement:
     """What a judge said: the value, float `[n]`; how many judgements it is the mean of; notes."""
 
     value: np.ndarray

@@ -1,0 +1,402 @@
+"""The ledger of a run: every candidate, answer and event, in one SQLite file that only grows.
+
+A run on disk is a folder with `run.db` and `elites.npz`. The ledger is the truth and the other a
+copy to look at. It is read as it stands by `sqlite3` or `pandas.read_sql`:
+
+    about       what was searched, and how: one JSON value a row
+    commits     a batch each: its first id, how many, and a digest that seals it and all before it
+    candidates  one row each; nan is NULL, a numeric genome the bytes of its array (dtype and shape in `about`)
+    answers     what came in through the doors (models, sandboxes, people), by task and number of the call
+    events      what was decided from outside, such as how far a run was asked to go
+
+Nothing here is ever executed or unpickled. Rows are committed before they are used; WAL mode keeps
+them through `kill -9` at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from qdkit.types import NOBODY, Batch, Genome, Genomes
+
+FILE = "run.db"
+VERSION = 1
+
+_SCHEMA = """
+create table about (name text primary key, value text not null);
+create table commits (number integer primary key, first integer not null, rows integer not null,
+                      evaluations integer not null, coverage real, qd_score real, best real,
+                      clipped integer not null, refused integer not null, seconds real not null, digest text not null);
+create table candidates (id integer primary key, task integer not null, origin text not null, parents text not null,
+                         outcome text not null, objective real, status integer not null, cell integer not null,
+                         genome, features text, notes text not null{axes});
+create table answers (task integer not null, call integer not null, request text not null, answer text not null,
+                      digest text not null, seconds real not null, primary key (task, call));
+create table events (number integer primary key, after integer not null, kind text not null, value text not null);
+"""
+
+
+class DamagedRun(Exception):
+    """A run folder that cannot be trusted; the message names the part."""
+
+
+class Commit(NamedTuple):
+    """How a run stood after a batch: the row of `commits` without its seal."""
+
+    number: int
+    first: int
+    rows: int
+    evaluations: int  # so far
+    coverage: float
+    qd_score: float
+    best: float
+    clipped: int  # descriptors outside the box so far, put into a border cell
+    refused: int  # descriptors outside the box so far, not put anywhere
+    seconds: float  # of search so far
+
+
+class Ledger:
+    """One run's rows. Any thread may call it; one process may write to a run at a time.
+
+    path: the run's folder; None keeps the ledger in memory.
+    """
+
+    def __init__(self, path: Path | None, connection: sqlite3.Connection):
+        self.path, self._db, self._lock = path, connection, threading.RLock()
+        self._unlock: contextlib.ExitStack = contextlib.ExitStack()
+        self.about: dict[str, Any] = {}
+        self._seal = ""
+
+    # Making and opening.
+
+    @classmethod
+    def create(cls, path: Path | None, about: Mapping[str, Any], axes: int) -> Ledger:
+        """A new run in the folder `path`.
+
+        Raises FileExistsError if there is a run already, OSError with a sentence if it cannot be written.
+        """
+        held = contextlib.ExitStack()
+        if path is not None:
+            if (path / FILE).exists():
+                raise FileExistsError(
+                    f"{path} holds a run already: go on with it (resume=True or `qdkit resume`), or name another folder"
+                )
+            if path.exists() and not path.is_dir():
+                raise NotADirectoryError(f"{path} is a file: a run needs a folder")
+            held = _hold(path)
+        ledger = cls(path, _connect(path / FILE if path else None))
+        ledger._unlock = held
+        columns = "".join(f", descriptor_{axis} real" for axis in range(axes))
+        with ledger._writing() as db:
+            for statement in _SCHEMA.format(axes=columns).split(";"):
+                db.execute(statement)
+            db.execute(f"pragma user_version = {VERSION}")
+            db.executemany("insert into about values (?, ?)", ((name, to_json(value)) for name, value in about.items()))
+        ledger._db.execute("pragma wal_checkpoint(truncate)")
+        ledger._read_about()
+        return ledger
+
+    @classmethod
+    def open(cls, path: Path, *, write: bool = False) -> Ledger:
+        """The run in the folder `path`, checked from its first row to its last.
+
+        Raises FileNotFoundError if there is none, DamagedRun if a row was changed, lost or added by
+        another hand, BlockingIOError if `write` and another process writes to it.
+        """
+        if not (path / FILE).is_file():
+            raise FileNotFoundError(f"{path} holds no run: there is no {FILE} in it")
+        held = _hold(path) if write else contextlib.ExitStack()
+        ledger = cls(path, _connect(path / FILE, write=write))
+        ledger._unlock = held
+        try:
+            ledger._db.execute("begin")  # one view of a run that may be growing
+            ledger._check()
+            ledger._db.execute("commit")
+        except sqlite3.DatabaseError as error:
+            ledger.close()
+            raise DamagedRun(
+                f"{path / FILE} cannot be read as a run: {error}. Are {FILE}-wal and {FILE} from one run?"
+            ) from None
+        except DamagedRun:
+            ledger.close()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        """Gives the file back; the ledger is not used after this."""
+        self._db.close()
+        self._unlock.close()
+
+    # Writing.
+
+    def commit(self, batch: Batch, added: Any, state: Commit) -> None:
+        """A batch and how the run stands after it, as one transaction."""
+        rows = list(_rows(batch, added, state.number, self.about["genome"]["kind"]))
+        seal = _sealed(self._seal, rows, state)
+        marks = ", ".join("?" * (11 + batch.descriptor.shape[1]))
+        with self._writing() as db:
+            db.executemany(f"insert into candidates values ({marks})", rows)
+            db.execute(f"insert into commits values ({', '.join('?' * 11)})", (*map(_null, state), seal))
+        self._seal = seal
+
+    def keep(self, task: int, call: int, request: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> None:
+        """An answer from outside, on disk when this returns."""
+        texts = to_json(request), to_json(answer)
+        with self._writing() as db:
+            db.execute("insert into answers values (?, ?, ?, ?, ?, ?)", (task, call, *texts, _digest(*texts), seconds))
+
+    def event(self, after: int, kind: str, value: Any) -> None:
+        """Something decided from outside when `after` batches were committed."""
+        with self._writing() as db:
+            db.execute("insert into events (after, kind, value) values (?, ?, ?)", (after, kind, to_json(value)))
+
+    # Reading.
+
+    @property
+    def commits(self) -> list[Commit]:
+        """How the run stood after each batch, in order."""
+        fields = ", ".join(Commit._fields)
+        return [Commit(*map(_nan, row)) for row in self._read(f"select {fields} from commits order by number")]
+
+    def batch(self, number: int) -> Batch:
+        """The candidates of one commit."""
+        return self._batch(self._read("select * from candidates where task = ? order by id", number))
+
+    def batches(self) -> Iterator[Batch]:
+        """Every commit's candidates, one commit in memory at a time."""
+        for commit in self.commits:
+            yield self.batch(commit.number)
+
+    def take(self, ids: Sequence[int] | np.ndarray) -> Batch:
+        """The candidates with these ids, in this order. Raises KeyError for an id that is not there."""
+        wanted = [int(i) for i in ids]
+        found = {row[0]: row for row in self._by_id("select * from candidates where id in ({})", wanted)}
+        if missing := [i for i in wanted if i not in found]:
+            raise KeyError(f"the run has no candidate {missing[0]}")
+        return self._batch([found[i] for i in wanted])
+
+    def genome(self, id: int) -> Genome:
+        """One candidate's genome."""
+        return self.take([id]).genome[0]
+
+    def answer(self, task: int, call: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The recorded (request, answer) of one call, or None."""
+        rows = self._read("select request, answer from answers where task = ? and call = ?", task, call)
+        return (json.loads(rows[0][0]), json.loads(rows[0][1])) if rows else None
+
+    def answers(self) -> Iterator[tuple[int, int, dict[str, Any], dict[str, Any]]]:
+        """Every (task, call, request, answer), in the order of tasks and calls."""
+        for task, call, request, answer in self._read(
+            "select task, call, request, answer from answers order by task, call"
+        ):
+            yield task, call, json.loads(request), json.loads(answer)
+
+    def events(self) -> list[tuple[int, str, Any]]:
+        """Every (after, kind, value), in order."""
+        rows = self._read("select after, kind, value from events order by number")
+        return [(after, kind, json.loads(value)) for after, kind, value in rows]
+
+    def dump(self) -> str:
+        """The run in canonical form: by task and call, without times and digests.
+
+        Equal for a run that was killed and resumed and for one that was not.
+        """
+        lines: list[Any] = sorted(self.about.items())
+        lines += [("event", *event) for event in self.events()]
+        lines += [("answer", *answer) for answer in self.answers()]
+        for row in self._read("select * from candidates order by id"):
+            lines.append(("candidate", *(x.hex() if isinstance(x, bytes) else x for x in row)))
+        lines += [("commit", *commit._replace(seconds=0.0)) for commit in self.commits]
+        return "\n".join(json.dumps(line) for line in lines)
+
+    # Within.
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                with self._db:
+                    self._db.execute("begin immediate")
+                    yield self._db
+            except sqlite3.OperationalError as error:
+                raise OSError(
+                    f"{self.path or 'the ledger in memory'} cannot be written: {error}. Nothing committed is lost; "
+                    "make room or give the folder back its permissions, and resume"
+                ) from error
+
+    def _read(self, query: str, *values: Any) -> list[Any]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    def _by_id(self, query: str, ids: list[int]) -> Iterator[Any]:
+        for i in range(0, len(ids), 500):  # SQLite bounds how many values a statement takes
+            some = ids[i : i + 500]
+            yield from self._read(query.format(", ".join("?" * len(some))), *some)
+
+    def _read_about(self) -> None:
+        self.about = {
+            name: json.loads(value) for name, value in self._read("select name, value from about order by name")
+        }
+        self._seal = _digest(to_json(self.about))
+
+    def _check(self) -> None:
+        version = self._read("pragma user_version")[0][0]
+        if version != VERSION:
+            raise DamagedRun(
+                f"{self.path} was written in version {version} of the format, and this qdkit reads {VERSION}"
+            )
+        self._read_about()
+        ids = 0
+        for number, (*state, seal) in enumerate(self._read("select * from commits order by number")):
+            commit = Commit(*map(_nan, state))
+            rows = self._read("select * from candidates where task = ? order by id", number)
+            self._seal = _sealed(self._seal, rows, commit)
+            if (commit.number, commit.first, commit.rows) != (number, ids, len(rows)) or self._seal != seal:
+                raise DamagedRun(f"{self.path}: batch {number} of the ledger is not as it was written")
+            ids += len(rows)
+        if self._read("select count(*) from candidates")[0][0] != ids:
+            raise DamagedRun(f"{self.path}: the ledger has candidates that belong to no batch")
+        for task, call, *texts, digest in self._read("select task, call, request, answer, digest from answers"):
+            if _digest(*texts) != digest:
+                raise DamagedRun(f"{self.path}: answer {call} of task {task} in the ledger is not as it was written")
+
+    def _batch(self, rows: Sequence[Sequence[Any]]) -> Batch:
+        id, _, origin, parents, outcome, objective, _, _, genome, features, notes, *place = zip(*rows, strict=True)
+        numbers = lambda column: np.array([np.nan if x is None else x for x in column], np.float64)
+        families = [json.loads(ids) for ids in parents]
+        width = max(1, *map(len, families))
+        described = np.stack([numbers(axis) for axis in place], 1)
+        return Batch(
+            np.array(id, np.int32),
+            self._genomes(genome),
+            np.array([ids + [NOBODY] * (width - len(ids)) for ids in families], np.int32),
+            list(origin),
+            np.array(outcome, "<U14"),
+            numbers(objective),
+            described if None in features else np.array([json.loads(f) for f in features], np.float64),
+            described,
+            [json.loads(note) for note in notes],
+        )
+
+    def _genomes(self, stored: Sequence[Any]) -> Genomes:
+        kind = self.about["genome"]
+        if kind["kind"] == "array":
+            dtype, shape = np.dtype(kind["dtype"]), tuple(kind["shape"])
+            return np.frombuffer(b"".join(stored), dtype).reshape(len(stored), *shape)
+        return [json.loads(genome) for genome in stored] if kind["kind"] == "json" else list(stored)
+
+
+def genome_kind(genomes: Genomes) -> dict[str, Any]:
+    """What a run's genomes are, as `about` says it. Raises TypeError for anything but arrays, texts, bytes and JSON."""
+    if isinstance(genomes, np.ndarray):
+        return {"kind": "array", "dtype": genomes.dtype.str, "shape": list(genomes.shape[1:])}
+    if all(isinstance(genome, str) for genome in genomes):
+        return {"kind": "text"}
+    if all(isinstance(genome, bytes) for genome in genomes):
+        return {"kind": "bytes"}
+    try:
+        to_json(list(genomes))
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"a genome is an array, a str, bytes or a JSON value, and the seeds hold a {type(genomes[0]).__name__}: "
+            "search over one of those and build the rest in evaluate"
+        ) from None
+    return {"kind": "json"}
+
+
+def to_json(value: Any) -> str:
+    """Canonical JSON: keys sorted, nan refused (ValueError)."""
+    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def _rows(batch: Batch, added: Any, task: int, kind: str) -> Iterator[tuple[Any, ...]]:
+    store = {"array": lambda genome: genome.tobytes(), "json": to_json}.get(kind, lambda genome: genome)
+    parents = (json.dumps([p for p in ids if p != NOBODY]) for ids in batch.parents.tolist())
+    given = batch.features is batch.descriptor or np.array_equal(batch.features, batch.descriptor, equal_nan=True)
+    features = (None if given else json.dumps(f) for f in batch.features.tolist())
+    notes = (to_json(note) if note else "{}" for note in batch.notes)
+    place = ([_null(x) for x in row] for row in batch.descriptor.tolist())
+    outcomes, objectives = batch.outcome.tolist(), batch.objective.tolist()
+    status, cell = np.asarray(added.status).tolist(), np.asarray(added.cell).tolist()
+    genomes = map(store, batch.genome)
+    known = (batch.id.tolist(), batch.origin, parents, outcomes, objectives, status, cell, genomes, features, notes)
+    columns = zip(*known, place, strict=True)
+    for id, origin, family, outcome, objective, entered, where, genome, feature, note, descriptor in columns:
+        yield id, task, origin, family, outcome, _null(objective), entered, where, genome, feature, note, *descriptor
+
+
+def _sealed(seal: str, rows: Sequence[Sequence[Any]], state: Commit) -> str:
+    """The digest of a batch and of all before it; the clock is left out, so that a rerun has the same."""
+    said = repr(tuple(map(_null, state._replace(seconds=0.0))))
+    return _digest(seal, said, *(repr(tuple(row)) for row in rows))
+
+
+def _digest(*texts: str) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _null(x: Any) -> Any:
+    return None if x != x else x
+
+
+def _nan(x: Any) -> Any:
+    return np.nan if x is None else x
+
+
+def _connect(file: Path | None, *, write: bool = True) -> sqlite3.Connection:
+    mode = "mode=rwc" if write else "mode=ro" if file and os.access(file.parent, os.W_OK) else "immutable=1"
+    where = f"{file.absolute().as_uri()}?{mode}" if file else ":memory:"
+    try:
+        db = sqlite3.connect(where, uri=file is not None, isolation_level=None, check_same_thread=False, timeout=60)
+        if write:
+            db.execute("pragma journal_mode = wal")
+    except sqlite3.OperationalError as error:
+        raise OSError(f"{file} cannot be opened: {error}") from None
+    return db
+
+
+def _hold(path: Path) -> contextlib.ExitStack:
+    """Takes the run folder for this process until the stack is closed, or the process ends."""
+    held = contextlib.ExitStack()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = held.enter_context((path / "lock").open("w"))
+    except OSError as error:
+        raise OSError(f"the run folder {path} cannot be written: {error.strerror}. Name one that can") from None
+    try:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        pass  # Windows has no flock; SQLite's own lock still refuses two writers at the same moment
+    except OSError:
+        held.close()
+        raise BlockingIOError(f"another process is writing to {path}: wait for it, or name another folder") from None
+    return held
+
+
+def write_elites(path: Path, elites: Any) -> None:
+    """`elites.npz` in the run's folder: the occupied cells as plain arrays, for readers without this library."""
+    occupied = np.flatnonzero(elites.occupied)
+    columns = {"cell": occupied, "objective": elites.objective[occupied], "descriptor": elites.descriptor[occupied]}
+    columns |= {name: column[occupied] for name, column in elites.payload.items()}
+    half = path / "elites.npz.part"
+    with half.open("wb") as file:
+        np.savez(file, **columns)
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(path / "elites.npz")

@@ -1,0 +1,24 @@
+"""What a part of a search is, in plain data, so that a ledger can say it and a reader can build it again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from qdkit.stages import plain
+
+
+def described(part: Any) -> dict[str, Any]:
+    """Its class, and its settings where it is a dataclass of plain values; else what its repr says."""
+    kind = {"is": f"{type(part).__module__}:{type(part).__qualname__}"}
+    if is_dataclass(part) and not isinstance(part, type):
+        return kind | {"with": {field.name: plain(getattr(part, field.name)) for field in fields(part) if field.init}}
+    return kind | {"repr": said(part)}
+
+
+def said(part: Any) -> str:
+    """Its repr without the address in memory, or a function's name: the same in the next process."""
+    if hasattr(part, "__qualname__"):
+        return f"{part.__module__}:{part.__qualname__}"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(part))

@@ -1,0 +1,298 @@
+"""The search: propose, evaluate, judge, describe, insert, learn; and again.
+
+Every step is a task. It is *started* and *committed* in the caller's thread, in order; between the
+two its *work* may run beside others' (see `qdkit.flow`) and sees nothing but the task. All state
+changes at commits. So a seed and the recorded answers give the same run to the byte, and to go on
+with a run is to make it again: evaluations and answers come from its ledger as far as that goes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from qdkit import metrics
+from qdkit.compiled import keep_compilations
+from qdkit.elites import NOWHERE, Archive, Elites, double, sample
+from qdkit.flow import Flow, Workers, attempt
+from qdkit.ledger import Commit, Ledger, genome_kind, to_json, write_elites
+from qdkit.parts import described, said
+from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded
+from qdkit.types import NOBODY, Axes, Batch, Context, Domain, Judge, Key, Operator, Outcome, Proposal
+
+SEEDS = 16  # asked of the domain at least, however small a batch is
+
+
+class Task(NamedTuple):
+    """All that making a batch needs, as it stood at the start; nothing in it changes afterwards."""
+
+    number: int
+    key: Key
+    make: Callable[[Key], Proposal]
+
+
+class Search:
+    """A quality-diversity search of `domain`, `batch` candidates a step, into `archive`.
+
+    judge, axes: where the objective and the descriptor come from; from the domain where left out.
+    seed: of all randomness; the same seed and the same answers give the same run.
+    in_flight: how many steps are worked on at the same time, each from a state up to `ahead` steps
+      old (`4 * in_flight` where left out). Keep 1 for numbers, and take as many for language models
+      as the server bears.
+    executor: makes an executor (processes, a cluster) on which candidates are evaluated one by one.
+    run: a folder to keep the run in, from which it can be looked at and gone on with; `resume=True`
+      goes on with the run that is there.
+
+    Raises ValueError, TypeError or OSError at the door for what cannot be searched or written.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        archive: Archive,
+        operator: Operator,
+        *,
+        batch: int = 64,
+        seed: int = 0,
+        judge: Judge = given,
+        axes: Axes = features,
+        in_flight: int = 1,
+        ahead: int | None = None,
+        executor: Callable[[], Executor] | None = None,
+        run: str | Path | None = None,
+        resume: bool = False,
+    ):
+        ahead = ahead or (1 if in_flight == 1 else 4 * in_flight)
+        for name, value in {"batch": batch, "in_flight": in_flight, "ahead": ahead}.items():
+            if value != int(value) or value < 1:
+                raise ValueError(f"{name} is {value}: a whole number from 1 is needed")
+        keep_compilations()
+        self.domain, self.archive, self.operator = domain, archive, operator
+        self.judge, self.axes = judge, axes
+        self.batch, self.seed = int(batch), int(seed)
+        self._root, self._ahead = jax.random.key(self.seed), int(ahead)
+        self._flow: Flow[Task, Batch] = Flow(self._work, in_flight=int(in_flight), ahead=self._ahead)
+        self._workers = Workers(executor) if executor else None
+
+        self._seeds = seeded(domain, jax.random.fold_in(self._root, 0), self.batch * -(-SEEDS // self.batch))
+        self._kind = genome_kind(self._seeds.genome)
+        self._numeric = self._kind["kind"] == "array"
+        self._founding = -(-len(self._seeds.genome) // self.batch)  # how many steps it takes to try the seeds
+        example = {"id": np.int32(0)} | ({"genome": self._seeds.genome[0]} if self._numeric else {})
+        with double():
+            self._elites = archive.init(example)
+        self._started, self._seconds = 0, 0.0
+        self.commits: list[Commit] = []
+        self._goals: list[tuple[int, int]] = []  # (commits, how far starts may go from then on)
+
+        if resume and run is not None:
+            self.ledger = Ledger.open(Path(run), write=True)
+            self._recall()
+        else:
+            self.ledger = Ledger.create(Path(run) if run is not None else None, self._about(), archive.axes)
+            self._recorded = 0
+
+    # What a user does.
+
+    def run(self, n: int, *, progress: bool = True) -> Search:
+        """Makes `n` steps, with a progress bar."""
+        from qdkit.progress import bar
+
+        with bar(self, n, shown=progress) as step:
+            for _ in self.steps(n):
+                step()
+        return self
+
+    def steps(self, n: int) -> Iterator[Batch]:
+        """Makes `n` steps, and yields each batch once it is in the archive.
+
+        The caller may stop at any step; a later call goes on from there.
+        """
+        if n != int(n) or n < 1:
+            raise ValueError(f"a search makes a whole number of steps from 1, not {n}")
+        self._aim(len(self.commits) + int(n))
+        since = time.monotonic() - self._seconds
+        try:
+            for batch in self._flow.run(self._start, int(n)):
+                self._seconds = time.monotonic() - since
+                yield self._commit(batch)
+        finally:
+            if self.ledger.path is not None:
+                write_elites(self.ledger.path, self.elites)
+
+    def close(self) -> None:
+        """Gives back the run's folder and the workers. `with Search(...) as search:` does it at the end."""
+        self.ledger.close()
+        if self._workers:
+            self._workers.close()
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # What a user looks at.
+
+    @property
+    def elites(self) -> Elites:
+        """The best candidate of each cell, as numpy arrays (float64)."""
+        return jax.tree.map(np.asarray, self._elites)
+
+    @property
+    def floor(self) -> float:
+        """The objective from which the QD score is counted: the domain's `floor`, else 0."""
+        return float(getattr(self.domain, "floor", 0.0))
+
+    @property
+    def pool(self) -> Batch:
+        """The elites as candidates, in the order of their cells."""
+        return self._rows(np.flatnonzero(self.elites.occupied))
+
+    # Start and commit run in order in the caller's thread; work runs in the flow.
+
+    def _aim(self, goal: int) -> None:
+        """How far starts may go. With steps in flight it decides which state they see, so it is an event."""
+        if self._ahead > 1 and (not self._goals or self._goals[-1][1] != goal):
+            self.ledger.event(len(self.commits), "goal", goal)
+        self._goals.append((len(self.commits), goal))
+
+    def _start(self) -> Task | None:
+        number = self._started
+        goal = [goal for after, goal in self._goals if after <= len(self.commits)][-1]
+        if number >= goal:
+            return None
+        key, pick = jax.random.split(jax.random.fold_in(self._root, number + 1))
+        if number < self._founding:
+            some = slice(number * self.batch, (number + 1) * self.batch)
+            make = lambda key: self._seeds.take(some)
+        elif len(self.commits) < self._founding:
+            return None  # nothing to start from until every seed was tried
+        else:
+            operator = self.operator.turn(self.batch)
+            with double():
+                cells = np.asarray(sample(pick, self._elites, self.batch * operator.arity))
+            context = Context(self._rows(cells))
+            make = lambda key: operator.propose(key, context, self.batch)
+        self._started += 1
+        return Task(number, key, make)
+
+    def _work(self, task: Task) -> Batch:
+        make, judge = jax.random.split(task.key)
+        batch = proposed(task.make(make), self._seeds.genome, self.batch)
+        if task.number < self._recorded:
+            return self._remembered(task.number, batch)
+        batch = evaluated(
+            batch, partial(self._workers.attempt if self._workers else attempt, self.domain), self.archive
+        )
+        return judged(batch, self.judge, judge)
+
+    def _commit(self, batch: Batch) -> Batch:
+        first = len(self.commits) and self.commits[-1].first + self.commits[-1].rows
+        batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
+        batch = placed(batch, self.axes, self.archive.axes)
+        payload = {"id": batch.id} | ({"genome": batch.genome} if self._numeric else {})
+        with double():
+            objective = np.where(batch.ok, batch.objective, np.nan)
+            elites, added = self.archive.add(self._elites, objective, batch.descriptor, payload)
+            inside = np.asarray(self.archive.inside(batch.descriptor))
+        added = jax.tree.map(np.asarray, added)
+        state = self._state(batch, elites, outside=batch.ok & ~inside, refused=batch.ok & (added.cell == NOWHERE))
+        if state.number >= self._recorded:
+            self.ledger.commit(batch, added, state)
+        elif state != (was := self._was[state.number])._replace(seconds=state.seconds):
+            raise RuntimeError(f"step {state.number} came out other than recorded: {state} instead of {was}")
+        self._elites = elites
+        self.commits.append(state)
+        self.operator.learn(batch, added)
+        if len(self.commits) == self._founding and not self.elites.occupied.any():
+            why = next((note["error"] for note in batch.notes if "error" in note), "no reason was given")
+            raise RuntimeError(f"no seed could enter the archive, so there is nothing to start from; the first: {why}")
+        return batch
+
+    def _state(self, batch: Batch, elites: Elites, outside: np.ndarray, refused: np.ndarray) -> Commit:
+        """How the run stands after `batch`."""
+        elites = jax.tree.map(np.asarray, elites)
+        was = self.commits[-1] if self.commits else None
+        tried = np.isin(batch.outcome, [outcome for outcome in Outcome if outcome.evaluated]).sum()
+        return Commit(
+            number=len(self.commits),
+            first=int(batch.id[0]),
+            rows=len(batch),
+            evaluations=(was.evaluations if was else 0) + int(tried),
+            coverage=metrics.coverage(elites),
+            qd_score=metrics.qd_score(elites, self.floor),
+            best=metrics.best(elites),
+            clipped=(was.clipped if was else 0) + int((outside & ~refused).sum()),
+            refused=(was.refused if was else 0) + int(refused.sum()),
+            seconds=self._seconds,
+        )
+
+    def _rows(self, cells: np.ndarray) -> Batch:
+        """The elites of these cells. Numbers ride with the elites; anything else is read from the ledger."""
+        elites = self.elites
+        objective, descriptor = np.asarray(elites.objective)[cells], np.asarray(elites.descriptor)[cells]
+        ids = elites.payload["id"][cells]
+        if not self._numeric:
+            return self.ledger.take(ids)
+        return Batch(
+            id=ids,
+            genome=elites.payload["genome"][cells],
+            parents=np.full((len(ids), 1), NOBODY, np.int32),
+            origin=["elite"] * len(ids),
+            outcome=np.full(len(ids), Outcome.OK, "<U14"),
+            objective=objective,
+            features=descriptor,
+            descriptor=descriptor,
+            notes=[{}] * len(ids),
+        )
+
+    # Going on with a run is making it again.
+
+    def _recall(self) -> None:
+        """Makes the recorded part of the run once more, from its ledger."""
+        if (now := json.loads(to_json(self._about()))) != self.ledger.about:
+            part = next(name for name in now if now[name] != self.ledger.about.get(name))
+            raise ValueError(
+                f"{self.ledger.path} has {part} = {self.ledger.about.get(part)}, and this search {now[part]}: "
+                "go on with the same, or begin another run"
+            )
+        self._was = self.ledger.commits
+        self._recorded = len(self._was)
+        self._goals = [(after, goal) for after, kind, goal in self.ledger.events() if kind == "goal"] or [
+            (0, self._recorded)
+        ]
+        for batch in self._flow.run(self._start, self._recorded):
+            self._seconds = self._was[len(self.commits)].seconds
+            self._commit(batch)
+
+    def _remembered(self, number: int, batch: Batch) -> Batch:
+        """The recorded step, once it is sure that it was about the same candidates."""
+        known = self.ledger.batch(number)
+        same = np.array_equal(known.genome, batch.genome) if self._numeric else known.genome == batch.genome
+        if not same or not np.array_equal(known.parents, batch.parents):
+            raise RuntimeError(
+                f"step {number} of {self.ledger.path} comes out with other candidates than recorded. "
+                "Operators must take all randomness from their key, and a run goes on with the versions that began it"
+            )
+        return known
+
+    def _about(self) -> dict[str, Any]:
+        parts = {"domain": self.domain, "archive": self.archive, "operator": self.operator}
+        plugs = {"judge": self.judge, "axes": self.axes}
+        settings = {
+            "genome": self._kind,
+            "batch": self.batch,
+            "seed": self.seed,
+            "ahead": self._ahead,
+            "floor": self.floor,
+        }
+        return {k: described(v) for k, v in parts.items()} | {k: said(v) for k, v in plugs.items()} | settings

@@ -1,0 +1,174 @@
+"""The stages of a step, each of which fills one more column of its batch: proposed, evaluated, judged, placed.
+
+What plug-ins hand back is checked here, at the door: a wrong number of rows or a wrong type is a
+bug and raises; what goes wrong with one candidate is its outcome, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from qdkit.elites import Archive
+from qdkit.flow import Failure, Tried
+from qdkit.types import Axes, Batch, Domain, Genomes, Judge, Judgement, Key, Outcome, Proposal, take
+
+
+def given(key: Key, batch: Batch) -> np.ndarray:
+    """The judge that believes the domain: its objective as it is."""
+    return batch.objective
+
+
+def features(batch: Batch) -> np.ndarray:
+    """The axes that are given: what the domain measured is the descriptor."""
+    return batch.features
+
+
+def seeded(domain: Domain, key: Key, n: int) -> Proposal:
+    """The domain's seeds. Raises ValueError for none, or for more than `n`."""
+    genomes = domain.seeds(key, n)
+    genomes = np.asarray(genomes) if hasattr(genomes, "__array__") else list(genomes)
+    if not 1 <= len(genomes) <= n:
+        raise ValueError(
+            f"{type(domain).__name__}.seeds was asked for 1 to {n} genomes to start from and gave {len(genomes)}"
+        )
+    if isinstance(genomes, np.ndarray) and genomes.dtype.kind not in "fiub":
+        genomes = genomes.tolist()  # texts in an array: their width must not bound the ones to come
+    return Proposal.of(genomes, "seed")
+
+
+def proposed(made: Proposal, like: Genomes, most: int) -> Batch:
+    """Candidates of which nothing but their making is known, of the same kind as the seeds `like`."""
+    origin = made.origin[0] if len(made.origin) else "an operator"
+    n = len(made.genome)
+    if n != len(made.origin) or n != len(made.parents) or not 1 <= n <= most:
+        raise ValueError(
+            f"{origin} proposed {n} genomes with {len(made.parents)} rows of parents and {len(made.origin)} origins: "
+            f"{most} of each were asked for"
+        )
+    if isinstance(like, np.ndarray):
+        numbers = np.asarray(made.genome)
+        if numbers.shape[1:] != like.shape[1:]:
+            raise ValueError(
+                f"{origin} proposed genomes of shape {numbers.shape[1:]}, and the seeds have {like.shape[1:]}"
+            )
+        genome: Genomes = numbers.astype(like.dtype, copy=False)
+    else:
+        genome = [_text(g) if isinstance(g, str) else g for g in made.genome]
+        if isinstance(like[0], str | bytes) and (odd := [g for g in genome if type(g) is not type(like[0])]):
+            raise TypeError(f"{origin} proposed a {type(odd[0]).__name__}, and the seeds are {type(like[0]).__name__}")
+    return Batch.unevaluated(Proposal(genome, np.asarray(made.parents, np.int32).reshape(n, -1), list(made.origin)))
+
+
+def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archive) -> Batch:
+    """The batch with what the domain found out about its candidates."""
+    n, rows = len(batch), np.flatnonzero(batch.ok)
+    if not len(rows):
+        return batch
+    objective, described, measured = np.full(n, np.nan), None, None
+    outcome, notes = batch.outcome.copy(), list(batch.notes)
+    for part, found in attempt(take(batch.genome, rows)):
+        some = rows[part]
+        if isinstance(found, Failure):
+            outcome[some] = found.outcome
+            notes[some[0]] = {"error": found.error}
+            continue
+        if found.objective is not None:
+            objective[some] = _column("objective", found.objective, len(some), ())
+        if found.descriptor is not None:
+            described = _filled(described, n, some, archive.encode(_counted("descriptor", found.descriptor, len(some))))
+        if found.features is not None:
+            measured = _filled(measured, n, some, _column("features", found.features, len(some), None))
+        if found.notes is not None:
+            for i, note in zip(some, _counted("notes", found.notes, len(some)), strict=True):
+                notes[i] = plain(note)
+        if found.outcome is not None:
+            outcome[some] = [Outcome(o).value for o in _counted("outcome", found.outcome, len(some))]
+    measured = described if measured is None else measured
+    nothing = np.full((n, archive.axes), np.nan)
+    return batch.replace(
+        outcome=outcome, objective=objective, notes=notes, features=nothing if measured is None else measured
+    )
+
+
+def judged(batch: Batch, judge: Judge, key: Key) -> Batch:
+    """The batch with the judge's objectives; a candidate whose objective is not finite is invalid."""
+    rows = np.flatnonzero(batch.ok)
+    if len(rows):
+        said = judge(key, batch.take(rows))
+        value = _column("the judge's values", said.value if isinstance(said, Judgement) else said, len(rows), ())
+        objective, notes = np.full(len(batch), np.nan), list(batch.notes)
+        objective[rows] = value
+        if isinstance(said, Judgement):
+            count = np.broadcast_to(said.count, len(rows)).tolist()
+            for i, judgements, note in zip(rows, count, said.notes or [{}] * len(rows), strict=True):
+                notes[i] = {**notes[i], **plain(note), "judgements": judgements}
+        batch = batch.replace(objective=objective, notes=notes)
+    return with_outcome(batch, batch.ok & ~np.isfinite(batch.objective), "its objective is {objective}")
+
+
+def placed(batch: Batch, axes: Axes, d: int) -> Batch:
+    """The batch with its descriptors under `axes`; a candidate whose descriptor is not finite is invalid."""
+    descriptor = _column("the axes' descriptors", axes(batch), len(batch), d)
+    batch = batch.replace(descriptor=descriptor)
+    return with_outcome(batch, batch.ok & ~np.isfinite(descriptor).all(1), "its descriptor is {descriptor}")
+
+
+def with_outcome(batch: Batch, rows: np.ndarray, why: str) -> Batch:
+    """The batch with these rows (bool `[n]`) invalid; `why` is filled in from each candidate."""
+    if not rows.any():
+        return batch
+    outcome, objective, notes = batch.outcome.copy(), batch.objective.copy(), list(batch.notes)
+    for i in np.flatnonzero(rows):
+        notes[i] = {"error": why.format(objective=objective[i], descriptor=batch.descriptor[i].tolist()), **notes[i]}
+    outcome[rows], objective[rows] = Outcome.INVALID, np.nan
+    return batch.replace(outcome=outcome, objective=objective, notes=notes)
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON values: arrays become lists, nan and infinities None, and what is none of these its repr."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, str):
+        return _text(value)
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [plain(v) for v in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int) else repr(value)
+
+
+def _text(text: str) -> str:
+    """Text that can be written in UTF-8: half a surrogate pair, as models sometimes give, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _counted(name: str, column: Any, n: int) -> Any:
+    if not hasattr(column, "__len__") or len(column) != n:
+        came = len(column) if hasattr(column, "__len__") else repr(column)
+        raise ValueError(
+            f"evaluate was given {n} genomes and its {name} has {came} rows: one for each genome is needed"
+        )
+    return column
+
+
+def _column(name: str, column: Any, n: int, width: int | tuple[()] | None) -> np.ndarray:
+    """float64 `[n]` where `width` is (), else `[n, width]`, any width where None."""
+    try:
+        values = np.asarray(column, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers, one row for each of {n} candidates: {error}") from None
+    expected = (n,) if width == () else (n, width if width is not None else values.shape[-1] if values.ndim == 2 else 1)
+    if values.shape != expected:
+        raise ValueError(f"{name} must have shape {expected} for {n} candidates, and has {values.shape}")
+    return values
+
+
+def _filled(column: np.ndarray | None, n: int, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    column = np.full((n, values.shape[1]), np.nan) if column is None else column
+    column[rows] = values
+    return column
