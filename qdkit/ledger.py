@@ -22,6 +22,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,7 +142,7 @@ class Ledger:
 
     def commit(self, batch: Batch, added: Any, state: Commit) -> None:
         """A batch and how the run stands after it, as one transaction."""
-        rows = list(_rows(batch, added, state.number, self.about["genome"]["kind"]))
+        rows = _rows(batch, added, state.number, self.about["genome"]["kind"])
         seal = _sealed(self._seal, rows, state)
         marks = ", ".join("?" * (11 + batch.descriptor.shape[1]))
         with self._writing() as db:
@@ -319,32 +320,47 @@ def to_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
-def _rows(batch: Batch, added: Any, task: int, kind: str) -> Iterator[tuple[Any, ...]]:
+def _rows(batch: Batch, added: Any, task: int, kind: str) -> list[tuple[Any, ...]]:
+    """The batch as rows of `candidates`."""
     store = {"array": lambda genome: genome.tobytes(), "json": to_json}.get(kind, lambda genome: genome)
-    parents = (json.dumps([p for p in ids if p != NOBODY]) for ids in batch.parents.tolist())
-    given = batch.features is batch.descriptor or np.array_equal(batch.features, batch.descriptor, equal_nan=True)
-    features = (None if given else json.dumps(f) for f in batch.features.tolist())
-    notes = (to_json(note) if note else "{}" for note in batch.notes)
-    place = ([_null(x) for x in row] for row in batch.descriptor.tolist())
-    outcomes, objectives = batch.outcome.tolist(), batch.objective.tolist()
-    status, cell = np.asarray(added.status).tolist(), np.asarray(added.cell).tolist()
-    genomes = map(store, batch.genome)
-    known = (batch.id.tolist(), batch.origin, parents, outcomes, objectives, status, cell, genomes, features, notes)
-    columns = zip(*known, place, strict=True)
-    for id, origin, family, outcome, objective, entered, where, genome, feature, note, descriptor in columns:
-        yield id, task, origin, family, outcome, _null(objective), entered, where, genome, feature, note, *descriptor
+    families = batch.parents.tolist()
+    if (batch.parents == NOBODY).any():
+        families = [[id for id in ids if id != NOBODY] for ids in families]
+    given = np.array_equal(batch.features, batch.descriptor, equal_nan=True)
+    features = repeat(None) if given else (to_json([_null(x) for x in row]) for row in batch.features.tolist())
+    return list(
+        zip(
+            batch.id.tolist(),
+            repeat(task),
+            batch.origin,
+            map(str, families),
+            batch.outcome.tolist(),
+            map(_null, batch.objective.tolist()),
+            np.asarray(added.status).tolist(),
+            np.asarray(added.cell).tolist(),
+            map(store, batch.genome),
+            features,
+            (to_json(note) if note else "{}" for note in batch.notes),
+            *(map(_null, axis) for axis in batch.descriptor.T.tolist()),
+            strict=False,  # what is repeated has no end
+        )
+    )
 
 
-def _sealed(seal: str, rows: Sequence[Sequence[Any]], state: Commit) -> str:
+def _sealed(seal: str, rows: Sequence[tuple[Any, ...]], state: Commit) -> str:
     """The digest of a batch and of all before it; the clock is left out, so that a rerun has the same."""
-    said = repr(tuple(map(_null, state._replace(seconds=0.0))))
-    return _digest(seal, said, *(repr(tuple(row)) for row in rows))
+    genomes = [row[8] for row in rows]
+    texts = [genome.encode("utf-8") if isinstance(genome, str) else genome for genome in genomes]
+    rest = [row[:8] + row[9:] for row in rows]
+    return _digest(
+        seal, repr(tuple(map(_null, state._replace(seconds=0.0)))), repr(rest), repr([*map(len, texts)]), *texts
+    )
 
 
-def _digest(*texts: str) -> str:
+def _digest(*parts: str | bytes) -> str:
     digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode("utf-8", "surrogatepass"))
+    for part in parts:
+        digest.update(part.encode("utf-8") if isinstance(part, str) else part)
         digest.update(b"\0")
     return digest.hexdigest()
 
