@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -36,7 +35,7 @@ class CVT(Archive):
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        if not isinstance(self.centroids, Sequence | np.ndarray):
+        if not isinstance(self.centroids, list | tuple | np.ndarray):
             return  # jax is rebuilding the tree, with a tracer or a placeholder in place of the array
         centroids = np.asarray(self.centroids, np.float64)
         if centroids.ndim != 2 or 0 in centroids.shape or not np.isfinite(centroids).all():

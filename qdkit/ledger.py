@@ -81,7 +81,7 @@ class Ledger:
     # Making and opening.
 
     @classmethod
-    def create(cls, path: Path | None, about: Mapping[str, Any], axes: int) -> Ledger:
+    def create(cls, path: Path | None, about: Mapping[str, Any]) -> Ledger:
         """A new run in the folder `path`.
 
         Raises FileExistsError if there is a run already, OSError with a sentence if it cannot be written.
@@ -97,7 +97,7 @@ class Ledger:
             held = _hold(path)
         ledger = cls(path, _connect(path / FILE if path else None))
         ledger._unlock = held
-        columns = "".join(f", descriptor_{axis} real" for axis in range(axes))
+        columns = "".join(f", descriptor_{axis} real" for axis in range(about["axes"]))
         with ledger._writing() as db:
             for statement in _SCHEMA.format(axes=columns).split(";"):
                 db.execute(statement)
@@ -186,6 +186,26 @@ class Ledger:
             raise KeyError(f"the run has no candidate {missing[0]}")
         return self._batch([found[i] for i in wanted])
 
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(id `[m]`, cell `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that ever entered."""
+        axes = self.about["axes"]
+        columns = ", ".join(["id", "cell", "objective", *(f"descriptor_{axis}" for axis in range(axes))])
+        rows = np.array(self._read(f"select {columns} from candidates where status > 0 order by id"), np.float64)
+        rows = rows.reshape(-1, 3 + axes)
+        return rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
+
+    def outcomes(self) -> dict[str, int]:
+        """How many candidates had each outcome."""
+        return dict(
+            self._read("select outcome, count(*) from candidates group by outcome order by count(*) desc, outcome")
+        )
+
+    def errors(self, most: int = 5) -> dict[str, int]:
+        """The commonest reasons of failure, and how often each was given."""
+        failed = "select json_extract(notes, '$.error') why from candidates where outcome <> 'ok' and why is not null"
+        grouped = f"select why, count(*) from ({failed}) group by why order by count(*) desc, why limit ?"
+        return dict(self._read(grouped, most))
+
     def genome(self, id: int) -> Genome:
         """One candidate's genome."""
         return self.take([id]).genome[0]
@@ -272,6 +292,8 @@ class Ledger:
                 raise DamagedRun(f"{self.path}: answer {call} of task {task} in the ledger is not as it was written")
 
     def _batch(self, rows: Sequence[Sequence[Any]]) -> Batch:
+        if not rows:
+            return self._nobody()
         id, _, origin, parents, outcome, objective, _, _, genome, features, notes, *place = zip(*rows, strict=True)
         numbers = lambda column: np.array([np.nan if x is None else x for x in column], np.float64)
         families = [json.loads(ids) for ids in parents]
@@ -288,6 +310,11 @@ class Ledger:
             described,
             [json.loads(note) for note in notes],
         )
+
+    def _nobody(self) -> Batch:
+        nothing = np.empty((0, self.about["axes"]))
+        id, parents = np.empty(0, np.int32), np.empty((0, 1), np.int32)
+        return Batch(id, self._genomes([]), parents, [], np.empty(0, "<U14"), nothing[:, 0], nothing, nothing, [])
 
     def _genomes(self, stored: Sequence[Any]) -> Genomes:
         kind = self.about["genome"]

@@ -25,6 +25,7 @@ from qdkit.elites import NOWHERE, Archive, Elites, double, sample
 from qdkit.flow import Flow, Workers, attempt
 from qdkit.ledger import Commit, Ledger, genome_kind, to_json, write_elites
 from qdkit.parts import described, said
+from qdkit.seen import Seen
 from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded
 from qdkit.types import NOBODY, Axes, Batch, Context, Domain, Judge, Key, Operator, Outcome, Proposal
 
@@ -39,7 +40,7 @@ class Task(NamedTuple):
     make: Callable[[Key], Proposal]
 
 
-class Search:
+class Search(Seen):
     """A quality-diversity search of `domain`, `batch` candidates a step, into `archive`.
 
     judge, axes: where the objective and the descriptor come from; from the domain where left out.
@@ -77,6 +78,7 @@ class Search:
         keep_compilations()
         self.domain, self.archive, self.operator = domain, archive, operator
         self.judge, self.axes = judge, axes
+        self.floor = float(getattr(domain, "floor", 0.0))
         self.batch, self.seed = int(batch), int(seed)
         self._root, self._ahead = jax.random.key(self.seed), int(ahead)
         self._flow: Flow[Task, Batch] = Flow(self._work, in_flight=int(in_flight), ahead=self._ahead)
@@ -97,7 +99,7 @@ class Search:
             self.ledger = Ledger.open(Path(run), write=True)
             self._recall()
         else:
-            self.ledger = Ledger.create(Path(run) if run is not None else None, self._about(), archive.axes)
+            self.ledger = Ledger.create(Path(run) if run is not None else None, self._about())
             self._recorded = 0
 
     # What a user does.
@@ -140,22 +142,10 @@ class Search:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    # What a user looks at.
-
     @property
     def elites(self) -> Elites:
         """The best candidate of each cell, as numpy arrays (float64)."""
         return jax.tree.map(np.asarray, self._elites)
-
-    @property
-    def floor(self) -> float:
-        """The objective from which the QD score is counted: the domain's `floor`, else 0."""
-        return float(getattr(self.domain, "floor", 0.0))
-
-    @property
-    def pool(self) -> Batch:
-        """The elites as candidates, in the order of their cells."""
-        return self._rows(np.flatnonzero(self.elites.occupied))
 
     # Start and commit run in order in the caller's thread; work runs in the flow.
 
@@ -286,13 +276,17 @@ class Search:
         return known
 
     def _about(self) -> dict[str, Any]:
+        """What the ledger says of this search; a run can only be gone on with by one that says the same."""
         parts = {"domain": self.domain, "archive": self.archive, "operator": self.operator}
-        plugs = {"judge": self.judge, "axes": self.axes}
-        settings = {
+        return {
+            **{name: described(part) for name, part in parts.items()},
+            "judge": said(self.judge),
+            "axes_from": said(self.axes),
             "genome": self._kind,
-            "batch": self.batch,
-            "seed": self.seed,
-            "ahead": self._ahead,
+            "cells": self.archive.cells,
+            "axes": self.archive.axes,
             "floor": self.floor,
+            "batch": self.batch,
+            "ahead": self._ahead,
+            "seed": self.seed,
         }
-        return {k: described(v) for k, v in parts.items()} | {k: said(v) for k, v in plugs.items()} | settings

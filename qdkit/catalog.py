@@ -1,0 +1,225 @@
+"""The toolkit's own parts by name, for the command line and for runs on disk.
+
+In Python parts are objects, handed in; nothing is registered. A command line has only words: here
+they become parts, `package.module:Object` and `file.py:Object` too, and the settings of a part
+become options. What a run on disk names is built again only if it is one of the toolkit's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+DOMAINS = {
+    "arm": "qdkit.domains.arm:Arm",
+    "unit_arm": "qdkit.domains.arm:UnitArm",
+    "sphere": "qdkit.domains.projection:Sphere",
+    "rastrigin": "qdkit.domains.projection:Rastrigin",
+    "plateau": "qdkit.domains.projection:Plateau",
+    "words": "qdkit.domains.words:Words",
+}
+SIMPLE = (int, float, str, bool)
+
+
+class Option(NamedTuple):
+    """One setting of a part: its name, type, default and what it does."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+
+def found(reference: str) -> Any:
+    """The object that a word of the command line names.
+
+    Raises LookupError, with what there is, for a name, a module, a file or an object that is not there.
+    """
+    place, colon, name = DOMAINS.get(reference, reference).rpartition(":")
+    if not colon:
+        raise LookupError(
+            f"there is no domain {reference!r}: take one of {', '.join(DOMAINS)}, or name your own "
+            "as package.module:Object or file.py:Object"
+        )
+    module = _module(place)
+    if not hasattr(module, name):
+        public = ", ".join(
+            n for n, x in vars(module).items() if not n.startswith("_") and inspect.getmodule(x) is module
+        )
+        raise LookupError(f"{place} has no {name}; it has {public or 'nothing'}")
+    return getattr(module, name)
+
+
+def options(part: Callable[..., Any]) -> list[Option]:
+    """The settings of a class or function that a command line can give, with what its docstring says of each."""
+    hints, said = get_type_hints(part.__init__ if inspect.isclass(part) else part), _said(inspect.getdoc(part) or "")
+    return [
+        Option(name, hints[name], parameter.default, said.get(name, ""))
+        for name, parameter in inspect.signature(part).parameters.items()
+        if parameter.default is not parameter.empty and _writable(hints.get(name))
+    ]
+
+
+def rebuilt(description: Mapping[str, Any]) -> Any:
+    """The part that a run describes, or None if it is not one of the toolkit's own or its settings are not plain."""
+    own = re.fullmatch(r"(qdkit\.(?:archives|domains)\.\w+):(\w+)", str(description.get("is")))
+    if own is None or "with" not in description:
+        return None
+    kind = getattr(importlib.import_module(own[1]), own[2], None)
+    if not (inspect.isclass(kind) and is_dataclass(kind)):
+        return None
+    return kind(**{name: _frozen(value) for name, value in description["with"].items()})
+
+
+def _module(place: str) -> Any:
+    if not place.endswith(".py"):
+        try:
+            return importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            raise LookupError(
+                f"there is no module {error.name}, which {place} needs: is its folder on the path?"
+            ) from None
+    path = Path(place)
+    if not path.is_file():
+        raise LookupError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # it ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # so that what it defines can be found again, in worker processes too
+    spec.loader.exec_module(module)
+    return module
+
+
+def _writable(kind: Any) -> bool:
+    if get_origin(kind) is UnionType:
+        return all(k is type(None) or _writable(k) for k in get_args(kind))
+    if get_origin(kind) is tuple:
+        return all(k in (*SIMPLE, Ellipsis) for k in get_args(kind))
+    return kind in SIMPLE or get_origin(kind) is Literal
+
+
+def _said(doc: str) -> dict[str, str]:
+    """`name: what it does` of a docstring's paragraphs, by name; `a, b: ...` speaks of both."""
+    entries = re.findall(r"^(\w+(?:, \w+)*): (.*(?:\n  +.*)*)", doc, re.MULTILINE)
+    return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+# What the command line calls archives and operators: functions of the domain whose settings become options.
+
+
+def grid(domain: Any, *, shape: tuple[int, ...] | None = None) -> Any:
+    """A grid over the domain's bounds.
+
+    shape: cells along each axis; about 2,500 cells in all where left out.
+    """
+    from qdkit.archives import Grid
+
+    bounds, names = _described_by(domain)
+    each = max(2, round(2500 ** (1 / len(bounds))))
+    natural = tuple(each if len(axis) == 2 and not isinstance(axis[0], str) else _cells(axis) for axis in bounds)
+    return Grid(tuple(shape or getattr(domain, "shape", natural)), bounds, names=names)
+
+
+def cvt(domain: Any, *, cells: int = 1000) -> Any:
+    """Cells around centroids spread over the domain's bounds.
+
+    cells: how many.
+    """
+    from qdkit.archives import CVT
+
+    bounds, names = _described_by(domain)
+    if any(isinstance(axis[0], str) or len(axis) != 2 for axis in bounds):
+        raise ValueError(
+            "centroids need axes that are numbers between two bounds; this domain has labels or edges: take a grid"
+        )
+    return CVT.spread(cells, bounds, names=names)
+
+
+def line(domain: Any, batch: int, *, iso: float | None = None, line: float = 0.2) -> Any:
+    """Noise, and steps along the line through two elites.
+
+    iso: standard deviation of the noise; that of the domain's seeds where left out.
+    line: standard deviation of the step, in distances of the two.
+    """
+    from qdkit.operators import Line
+
+    return Line(_spread(domain) if iso is None else iso, line, bounds=getattr(domain, "limits", None))
+
+
+def gaussian(domain: Any, batch: int, *, sigma: float | None = None) -> Any:
+    """Noise on an elite.
+
+    sigma: its standard deviation; that of the domain's seeds where left out.
+    """
+    from qdkit.operators import Gaussian
+
+    return Gaussian(_spread(domain) if sigma is None else sigma, bounds=getattr(domain, "limits", None))
+
+
+def cma_me(
+    domain: Any,
+    batch: int,
+    *,
+    sigma: float | None = None,
+    ranker: Literal["2imp", "imp", "2rd", "rd"] = "2imp",
+    emitters: int = 5,
+) -> Any:
+    """Evolution strategies that follow what improves the archive (CMA-ME, by pyribs).
+
+    sigma: how far each looks around at first; the standard deviation of the domain's seeds where left out.
+    ranker: what they follow: improvement (imp) or a random direction (rd), with new cells first where it begins with 2.
+    emitters: how many strategies share a batch.
+    """
+    import jax
+
+    from qdkit.operators import cma_me
+
+    if batch % emitters:
+        raise ValueError(
+            f"{emitters} emitters cannot share a batch of {batch} evenly: choose a batch that is a multiple"
+        )
+    seeds = domain.seeds(jax.random.key(0), 1)
+    spread = _spread(domain) if sigma is None else sigma
+    return cma_me(
+        seeds.shape[1], domain.bounds, sigma=spread, ranker=ranker, batch=batch // emitters, emitters=emitters
+    )
+
+
+ARCHIVES: dict[str, Callable[..., Any]] = {"grid": grid, "cvt": cvt}
+NUMERIC: dict[str, Callable[..., Any]] = {"line": line, "gaussian": gaussian, "cma-me": cma_me}
+
+
+def operators(domain: Any) -> dict[str, Callable[..., Any]]:
+    """The operators for a domain (or its class) by name, the default first: its own, else those for numbers."""
+    own = getattr(domain, "operators", None)
+    return {name: lambda domain, batch, make=make: make() for name, make in own.items()} if own else NUMERIC
+
+
+def _described_by(domain: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    bounds = getattr(domain, "bounds", None)
+    if bounds is None:
+        raise ValueError(
+            f"{type(domain).__name__} does not say between which bounds its descriptors lie: "
+            "give it an attribute bounds = ((low, high), ...), one entry for each axis"
+        )
+    return tuple(bounds), tuple(getattr(domain, "names", ()))
+
+
+def _cells(axis: tuple[Any, ...]) -> int:
+    return len(axis) if isinstance(axis[0], str) else len(axis) - 1
+
+
+def _spread(domain: Any) -> float:
+    return float(getattr(domain, "sigma0", 0.1))

@@ -1,0 +1,260 @@
+"""The command line: `qdkit run`, `resume`, `show`, `doctor`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Group, Parameter
+
+from qdkit import __version__, catalog
+
+if TYPE_CHECKING:
+    from qdkit.search import Search
+    from qdkit.seen import Seen
+
+HELP = """Quality-diversity search: many good, different answers instead of one.
+
+Begin with `qdkit run arm`, and look at a run with `qdkit show`."""
+EXPECTED = (LookupError, ValueError, TypeError, OSError, RuntimeError)  # sentences for the user, not bugs
+SAID_ELSEWHERE = {"name", "names", "arity", "bounds", "outside"}  # settings that a domain or an operator decides
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """What the command `qdkit` does with `words`, by default those of the command line."""
+    words = list(sys.argv[1:] if words is None else words)
+    app = App(name="qdkit", help=HELP, version=__version__)
+    try:
+        app.command(_with_settings(run, words[1:] if words[:1] == ["run"] else []), name="run")
+        for command in (resume, show, doctor):
+            app.command(command)
+        app(words)
+    except EXPECTED as error:
+        sys.exit(f"qdkit: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def run(
+    domain: str,
+    /,
+    *,
+    evaluations: int = 100_000,
+    seed: int = 1,
+    batch: int = 1000,
+    out: Path | None = None,
+    archive: Literal["grid", "cvt"] = "grid",
+    operator: str | None = None,
+    **settings: Any,
+) -> None:
+    """Search DOMAIN, and keep the run in a folder with its pictures.
+
+    Parameters
+    ----------
+    domain
+        What to search: arm, unit_arm, sphere, rastrigin, plateau, words, or your own as
+        package.module:Object or file.py:Object. `qdkit run DOMAIN --help` shows its options.
+    evaluations
+        How many candidates to try.
+    seed
+        Of all randomness: the same seed gives the same run.
+    batch
+        How many candidates a step makes.
+    out
+        The run's folder; results/DOMAIN-1, -2, ... where left out.
+    archive
+        Cells of a grid, or around spread centroids (cvt).
+    operator
+        How new candidates are made: line (where left out), gaussian or cma-me for numbers, or one of the domain's own.
+    """
+    order: dict[str, Any] = {
+        "batch": batch,
+        "seed": seed,
+        "archive": archive,
+        "operator": operator,
+        "settings": settings,
+    }
+    search = _searched(domain, **order, run=out or _free_folder(domain))
+    search.ledger.event(0, "order", {"domain": domain, "evaluations": evaluations, **order})
+    _go(search, evaluations)
+
+
+def resume(run: Path, /, *, evaluations: int | None = None, domain: str | None = None) -> None:
+    """Go on with a run that was stopped or killed.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    evaluations
+        How far to go; as far as it was meant to go where left out.
+    domain
+        Your own domain, if it searches one: a file is not trusted to name code.
+    """
+    from qdkit.ledger import Ledger
+
+    ledger = Ledger.open(run)
+    orders = [value for _, kind, value in ledger.events() if kind == "order"]
+    ledger.close()
+    if not orders:
+        raise ValueError(f"{run} was made in Python: go on with it there, Search(..., run={str(run)!r}, resume=True)")
+    order = dict(orders[0])
+    named, meant = order.pop("domain"), order.pop("evaluations")
+    if domain is None and named not in catalog.DOMAINS:
+        raise ValueError(f"{run} searches a domain of your own: name it again, --domain {named}")
+    _go(_searched(domain or named, **order, run=run, resume=True), evaluations or meant)
+
+
+def show(run: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """Show how a run stands, also while it goes on, and draw its pictures into its folder.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    as_json
+        Print the summary as one JSON object, and nothing else.
+    """
+    from qdkit.runs import load
+
+    seen = load(run)
+    if as_json:
+        _print_json(seen.summary())
+    else:
+        _show(seen, run)
+
+
+def doctor() -> None:
+    """Say what is installed, on which devices jax computes, and what each missing extra would add."""
+    from qdkit.doctor import report
+
+    report()
+
+
+def _searched(
+    domain: str,
+    *,
+    batch: int,
+    seed: int,
+    archive: str,
+    operator: str | None,
+    settings: dict[str, Any],
+    run: Path,
+    resume: bool = False,
+) -> Search:
+    """The search that the words of a command line describe."""
+    from qdkit.search import Search
+
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    mine = lambda part: {o.name: plain[o.name] for o in catalog.options(part) if plain.get(o.name) is not None}
+    part = catalog.found(domain)
+    searched: Any = part(**mine(part)) if inspect.isclass(part) else part
+    cells, made = catalog.ARCHIVES[archive], _operator(searched, operator)
+    where = cells(searched, **mine(cells))
+    return Search(searched, where, made(searched, batch, **mine(made)), batch=batch, seed=seed, run=run, resume=resume)
+
+
+def _operator(domain: Any, name: str | None) -> Callable[..., Any]:
+    known = catalog.operators(domain)
+    if name is not None and name not in known:
+        raise LookupError(f"there is no operator {name!r} for this domain: take one of {', '.join(known)}")
+    return known[name or next(iter(known))]
+
+
+def _with_settings(command: Callable[..., None], words: Sequence[str]) -> Callable[..., None]:
+    """`command` with the options of the domain, archive and operator that `words` name, so that --help shows them."""
+    signature = inspect.signature(command)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if words and not words[0].startswith("-"):
+        domain, archive, operator = words[0], _given(words, "--archive") or "grid", _given(words, "--operator")
+        part = catalog.found(domain)
+        parts = {
+            f"Domain {domain}": part if inspect.isclass(part) else None,
+            f"Archive {archive}": catalog.ARCHIVES.get(archive),
+        }
+        parts["Operator"] = _operator(part, operator)
+        parameters += [option for title, part in parts.items() if part for option in _options(Group(title), part)]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _given(words: Sequence[str], option: str) -> str | None:
+    """The value of an option that is needed before the others can be read."""
+    joined = [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
+    after = [value for word, value in pairwise(words) if word == option]
+    return next(iter(joined + after), None)
+
+
+def _options(group: Group, part: Callable[..., Any]) -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(
+            option.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=option.default,
+            annotation=Annotated[
+                option.type, Parameter(help=option.help, group=group, consume_multiple=True, negative="")
+            ],
+        )
+        for option in catalog.options(part)
+        if option.name not in SAID_ELSEWHERE
+    ]
+
+
+def _free_folder(domain: str) -> Path:
+    """The first of results/DOMAIN-1, -2, ... that is not there."""
+    name = domain.rpartition(":")[2].lower()
+    return next(path for i in range(1, sys.maxsize) if not (path := Path("results", f"{name}-{i}")).exists())
+
+
+def _go(search: Search, evaluations: int) -> None:
+    """Runs until `evaluations`, then shows what came of it."""
+    from rich import print
+
+    path = search.ledger.path
+    assert path is not None  # a command line always has a folder
+    print(f"[bold]{type(search.domain).__name__}[/] into {search.archive.cells:,} cells, kept in {path}")
+    left = evaluations - (search.commits[-1].evaluations if search.commits else 0)
+    try:
+        if left > 0:
+            search.run(-(-left // search.batch))
+    except KeyboardInterrupt:
+        print(f"stopped; go on with [bold]qdkit resume {path}[/]")
+        raise
+    finally:
+        search.close()
+    show(path)
+
+
+def _show(seen: Seen, path: Path) -> None:
+    """The summary as a table, and its pictures in the run's folder."""
+    from rich import print
+    from rich.table import Table
+
+    from qdkit import viz
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in seen.summary().items():
+        table.add_row(name.replace("_", " "), _in_words(value))
+    print(table)
+    try:
+        viz.overview(seen).savefig(path / "overview.png", dpi=150)
+        print(f"drawn: {path / 'overview.png'}")
+    except OSError as error:
+        print(f"not drawn: {path / 'overview.png'} cannot be written ({error.strerror})")
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count:,} {name}" for name, count in value.items()) or "none"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+def _print_json(summary: dict[str, Any]) -> None:
+    from qdkit.stages import plain
+
+    print(json.dumps(plain(summary), indent=2))
