@@ -123,13 +123,12 @@ def test_a_thousand_entries_stay_within_the_unit_box():
     assert 0.15 < made.std() < 0.25
 
 
-@pytest.mark.parametrize("operator", [Gaussian, lambda **given: Gaussian(0.1, **given), Line])
+@pytest.mark.parametrize("make", [lambda bounds: Gaussian(0.1, bounds), lambda bounds: Line(bounds=bounds)])
 @pytest.mark.parametrize("bounds", [(1.0, 1.0), ([0.0, 2.0], [1.0, 1.0]), (0.0, np.nan), (0.0, 1.0, 2.0)])
-def test_bounds_that_bound_nothing_are_refused(operator, bounds):
-    """low < high has to hold in every entry."""
-    make = (lambda **given: Gaussian(0.1, **given)) if operator is Gaussian else operator
-    with pytest.raises(ValueError, match=r"bounds is a?"):
-        make(bounds=bounds)
+def test_bounds_that_bound_nothing_are_refused(make, bounds):
+    """low < high has to hold in every entry of one pair."""
+    with pytest.raises(ValueError, match=r"bounds is (a pair )?\(low, high\)"):
+        make(bounds)
 
 
 # Gaussian and Line
@@ -222,7 +221,7 @@ def test_an_emitter_asks_the_same_as_under_pyribs_own_scheduler(ranker):
         np.testing.assert_array_equal(batch.genome, solutions)
         scheduler.tell(10 - (solutions**2).sum(1), solutions[:, :2])
     assert ours.restarts == theirs.restarts
-    assert ours.restarts == 0 or ranker == "rd"
+    assert ranker != "rd" or ours.restarts > 0  # a straight walk ends at the rim of the archive
 
 
 def other_emitters():

@@ -36,6 +36,9 @@ class Emitter(Operator):
     `ahead=1`; a second turn before that raises RuntimeError. Candidates that failed are told as the
     worst of their batch. Genomes have the dtype of their parents, though pyribs computes in float64.
     Their parents are not known: `NOBODY`.
+
+    Bounds of genomes are better kept by the domain: pyribs draws again what falls outside, which in
+    many dimensions does not end.
     """
 
     arity = 2  # as many as any pyribs emitter draws for a candidate
