@@ -331,7 +331,7 @@ def test_the_searchs_seed_decides_what_an_emitter_makes():
     """The same search seed gives the same run, another seed another, through restarts."""
     runs = [[b.genome for _, b, _, _ in steps(strategy(restart_rule=3), 12, 8, seed)] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(runs[0], runs[1])
-    assert (np.array(runs[0]) != np.array(runs[2])).any()
+    assert (runs[0][0] != runs[2][0]).all()  # from the first batch, to which the elites give nothing
 
 
 def test_an_emitter_refuses_another_number_and_a_second_turn():

@@ -70,7 +70,8 @@ class Emitter(Operator):
         if self._awaiting:
             raise RuntimeError(
                 f"the emitter {self.name!r} was asked for a batch before it heard of its last, "
-                "and it learns from each before it makes the next: search with ahead=1"
+                "and it learns from each before it makes the next: search with ahead=1, or build it anew "
+                "if its last batch was given up"
             )
         self._awaiting = True
         return self

@@ -70,7 +70,7 @@ class Portfolio(Operator):
             operator.learn(batch, added)
 
     def _next(self, n: int, weights: np.ndarray) -> np.ndarray:
-        """One candidate each for the `n` operators furthest behind their weight, the first of equals first."""
+        """Each of `n` candidates to the operator furthest behind its weight, the first of equals first."""
         before = self._taken.copy()
         for _ in range(n):
             behind = weights * (self._taken.sum() + 1) - self._taken
