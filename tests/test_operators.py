@@ -327,6 +327,16 @@ def test_an_emitter_hears_its_own_rows_alone_and_failures_as_the_worst():
     assert made[1].heard is None  # judged again: no news
 
 
+def test_an_emitter_is_shown_each_parent_before_one_comes_again():
+    """Elites drawn in two goes are other elites, until all have been drawn."""
+    made = []
+    emitter = Emitter(lambda archive, seed: made.append(Told(archive)) or made[-1], 1, ((0, 1),))
+    assert emitter.name == "Told" and made[0].archive.empty
+    emitter.turn(3).propose(KEY, Context(people(np.array([[5.0], [6], [7]]))), 3)
+    drawn = [made[1].archive.sample_elites(n)["solution"].ravel().tolist() for n in (2, 3)]
+    assert drawn == [[5, 6], [7, 5, 6]] and not made[1].archive.empty
+
+
 def test_the_searchs_seed_decides_what_an_emitter_makes():
     """The same search seed gives the same run, another seed another, through restarts."""
     runs = [[b.genome for _, b, _, _ in steps(strategy(restart_rule=3), 12, 8, seed)] for seed in (1, 1, 2)]
