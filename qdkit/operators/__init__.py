@@ -1,0 +1,8 @@
+"""Operators: the ways in which new genomes are made out of elites."""
+
+from .emitter import Emitter, cma_me
+from .gaussian import Gaussian
+from .line import Line
+from .portfolio import Portfolio
+
+__all__ = ["Emitter", "Gaussian", "Line", "Portfolio", "cma_me"]

@@ -1,0 +1,145 @@
+"""Several operators as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from qdkit.elites import Added
+from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Proposal
+
+
+class Portfolio(Operator):
+    """Shares each batch out among `operators`.
+
+    An operator that makes a fixed number of candidates (its `size`) makes that many; the others
+    share the rest by `weights`, evenly where left out, and the same in every turn. If there are more
+    of them than candidates, they take turns.
+
+    weights: a positive number for each operator; those of a fixed size need theirs for the form only.
+    size: how many candidates it makes a step, None if any number.
+
+    Raises ValueError if two operators have the same name, since they know their candidates by it.
+    """
+
+    def __init__(self, operators: Sequence[Operator], weights: Sequence[float] | None = None, name: str = "portfolio"):
+        self.operators, self.name = tuple(operators), name
+        self.weights = np.ones(len(self.operators)) if weights is None else np.asarray(weights, np.float64)
+        _check(self.operators, self.weights)
+        self.arity = max(operator.arity for operator in self.operators)
+        self._sizes = [getattr(operator, "size", None) for operator in self.operators]
+        self.size = sum(size or 0 for size in self._sizes) if None not in self._sizes else None
+        self._free = np.array([size is None for size in self._sizes])
+        self._taken = np.zeros(self._free.sum(), int)  # how many turns each has taken
+
+    def __repr__(self) -> str:
+        return f"Portfolio({list(self.operators)!r}, weights={self.weights.tolist()!r})"
+
+    def turn(self, n: int) -> Operator:
+        """The operators at work in the next `n` candidates."""
+        shares = self.shares(n)
+        return Shared(tuple((o.turn(share), share) for o, share in zip(self.operators, shares, strict=True) if share))
+
+    def shares(self, n: int) -> list[int]:
+        """How many of the next `n` candidates each operator makes; called once a turn.
+
+        Raises ValueError if `n` is not enough for those of a fixed size, or too much.
+        """
+        shares = np.array([size or 0 for size in self._sizes])
+        rest = n - int(shares.sum())
+        if rest < 0 or (rest > 0) != bool(self._free.any()):
+            than = "more than " if self._free.any() else ""
+            raise ValueError(
+                f"the operators of the portfolio {self.name!r} make {than}{n - rest} candidates a step and the search "
+                f"asked for {n}: search with a batch of {than}{n - rest}"
+            )
+        if self._free.any():
+            weights = self.weights[self._free] / self.weights[self._free].sum()
+            shares[self._free] = _split(rest, weights) if rest >= len(weights) else self._next(rest, weights)
+        return shares.tolist()
+
+    def propose(self, key: Key, context: Context, n: int) -> Proposal:
+        raise TypeError("a portfolio only gives turns: call turn(n).propose(...)")
+
+    def learn(self, batch: Batch, added: Added) -> None:
+        for operator in self.operators:
+            operator.learn(batch, added)
+
+    def _next(self, n: int, weights: np.ndarray) -> np.ndarray:
+        """Each of `n` candidates to the operator furthest behind its weight, the first of equals first."""
+        before = self._taken.copy()
+        for _ in range(n):
+            behind = weights * (self._taken.sum() + 1) - self._taken
+            self._taken[np.argmax(behind)] += 1
+        return self._taken - before
+
+
+@dataclass(frozen=True)
+class Shared(Operator):
+    """One turn of a portfolio: `parts` are operators, and how many candidates each makes."""
+
+    parts: tuple[tuple[Operator, int], ...]
+    name: str = "portfolio"
+
+    @property
+    def arity(self) -> int:  # type: ignore[override]  # of the operators at work, not of all
+        """The greatest among the parts."""
+        return max(operator.arity for operator, _ in self.parts)
+
+    def propose(self, key: Key, context: Context, n: int) -> Proposal:
+        keys = jax.random.split(key, len(self.parts))
+        everyone = np.arange(len(context.parents))
+        made, start, each = [], 0, len(everyone) // n
+        for part_key, (operator, share) in zip(keys, self.parts, strict=True):
+            parents = context.parents.take(everyone[start * each :][: share * operator.arity])
+            made.append(operator.propose(part_key, replace(context, parents=parents), share))
+            start += share
+        return _joined(made)
+
+
+def names(operator: Operator) -> Iterator[str]:
+    """The names that stand in the `origin` of its candidates."""
+    if isinstance(operator, Portfolio):
+        for part in operator.operators:
+            yield from names(part)
+    else:
+        yield operator.name
+
+
+def _check(operators: tuple[Operator, ...], weights: np.ndarray) -> None:
+    if not operators:
+        raise ValueError("a portfolio is made of at least one operator, and none was given")
+    every = [name for operator in operators for name in names(operator)]
+    twice = sorted({name for name in every if every.count(name) > 1})
+    if twice:
+        raise ValueError(f"two operators of a portfolio are named {twice[0]!r}: give each a name of its own, name=...")
+    if weights.shape != (len(operators),) or not (np.isfinite(weights) & (weights > 0)).all():
+        raise ValueError(f"weights are {len(operators)} positive numbers, one for each operator, not {weights}")
+
+
+def _split(n: int, weights: np.ndarray) -> np.ndarray:
+    """`n` by `weights`, which add up to 1; at least 1 each."""
+    quota = n * weights
+    shares = np.maximum(np.floor(quota), 1).astype(int)
+    while shares.sum() < n:
+        shares[np.argmax(quota - shares)] += 1
+    while shares.sum() > n:
+        shares[np.argmax(np.where(shares > 1, shares - quota, -np.inf))] -= 1
+    return shares
+
+
+def _joined(made: Sequence[Proposal]) -> Proposal:
+    """Proposals as one; the ids of parents padded with `NOBODY` to a common width."""
+    width = max(part.parents.shape[1] for part in made)
+    pad = lambda ids: np.pad(ids, ((0, 0), (0, width - ids.shape[1])), constant_values=NOBODY)
+    genome: Genomes
+    if all(isinstance(part.genome, np.ndarray) for part in made):
+        genome = np.concatenate([np.asarray(part.genome) for part in made])
+    else:
+        genome = [one for part in made for one in part.genome]
+    origin: list[Any] = [name for part in made for name in part.origin]
+    return Proposal(genome, np.concatenate([pad(part.parents) for part in made]), origin)
