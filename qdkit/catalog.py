@@ -128,8 +128,11 @@ def grid(domain: Any, *, shape: tuple[int, ...] | None = None) -> Any:
 
     bounds, names = _described_by(domain)
     each = max(2, round(2500 ** (1 / len(bounds))))
-    natural = tuple(each if len(axis) == 2 and not isinstance(axis[0], str) else _cells(axis) for axis in bounds)
-    return Grid(tuple(shape or getattr(domain, "shape", natural)), bounds, names=names)
+    natural = getattr(domain, "shape", None) or tuple(
+        each if len(axis) == 2 and not isinstance(axis[0], str) else _cells(axis) for axis in bounds
+    )
+    cells = natural if shape is None else shape
+    return Grid(cells, bounds, names=names)
 
 
 def cvt(domain: Any, *, cells: int = 1000) -> Any:

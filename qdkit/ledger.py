@@ -21,6 +21,7 @@ import json
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -72,9 +73,9 @@ class Ledger:
     path: the run's folder; None keeps the ledger in memory.
     """
 
-    def __init__(self, path: Path | None, connection: sqlite3.Connection):
+    def __init__(self, path: Path | None, connection: sqlite3.Connection, held: contextlib.ExitStack):
         self.path, self._db, self._lock = path, connection, threading.RLock()
-        self._unlock: contextlib.ExitStack = contextlib.ExitStack()
+        self._close = weakref.finalize(self, _closed, connection, held)
         self.about: dict[str, Any] = {}
         self._seal = ""
 
@@ -95,8 +96,7 @@ class Ledger:
             if path.exists() and not path.is_dir():
                 raise NotADirectoryError(f"{path} is a file: a run needs a folder")
             held = _hold(path)
-        ledger = cls(path, _connect(path / FILE if path else None))
-        ledger._unlock = held
+        ledger = cls(path, _connect(path / FILE if path else None), held)
         columns = "".join(f", descriptor_{axis} real" for axis in range(about["axes"]))
         with ledger._writing() as db:
             for statement in _SCHEMA.format(axes=columns).split(";"):
@@ -117,8 +117,7 @@ class Ledger:
         if not (path / FILE).is_file():
             raise FileNotFoundError(f"{path} holds no run: there is no {FILE} in it")
         held = _hold(path) if write else contextlib.ExitStack()
-        ledger = cls(path, _connect(path / FILE, write=write))
-        ledger._unlock = held
+        ledger = cls(path, _connect(path / FILE, write=write), held)
         try:
             ledger._db.execute("begin")  # one view of a run that may be growing
             ledger._check()
@@ -135,8 +134,7 @@ class Ledger:
 
     def close(self) -> None:
         """Gives the file back; the ledger is not used after this."""
-        self._db.close()
-        self._unlock.close()
+        self._close()
 
     # Writing.
 
@@ -400,6 +398,11 @@ def _nan(x: Any) -> Any:
     return np.nan if x is None else x
 
 
+def _closed(connection: sqlite3.Connection, held: contextlib.ExitStack) -> None:
+    connection.close()
+    held.close()
+
+
 def _connect(file: Path | None, *, write: bool = True) -> sqlite3.Connection:
     mode = "mode=rwc" if write else "mode=ro" if file and os.access(file.parent, os.W_OK) else "immutable=1"
     where = f"{file.absolute().as_uri()}?{mode}" if file else ":memory:"
@@ -417,9 +420,10 @@ def _hold(path: Path) -> contextlib.ExitStack:
     held = contextlib.ExitStack()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = held.enter_context((path / "lock").open("w"))
+        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR)
     except OSError as error:
         raise OSError(f"the run folder {path} cannot be written: {error.strerror}. Name one that can") from None
+    held.callback(os.close, lock)
     try:
         import fcntl
 

@@ -1,0 +1,165 @@
+"""Concurrency: order whatever the timing, stopping at once, executors that break."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+import pytest
+
+import qdkit
+from qdkit.flow import Flow, Workers
+
+from .worlds import Points, texts
+
+
+class Gate:
+    """Lets workers through in an order that the test chooses."""
+
+    def __init__(self, order):
+        self.order, self.turn = list(order), threading.Condition()
+
+    def __call__(self, task):
+        with self.turn:
+            assert self.turn.wait_for(lambda: self.order and self.order[0] == task, timeout=10)
+            self.order.pop(0)
+            self.turn.notify_all()
+        return task
+
+
+def test_results_come_in_the_order_of_the_starts():
+    """The last to start may finish first, and is still handed over last."""
+    started = iter(range(8))
+    flow = Flow(Gate([3, 2, 1, 0, 7, 6, 5, 4]), in_flight=4, ahead=4)
+    assert list(flow.run(lambda: next(started, None), 8)) == list(range(8))
+
+
+@pytest.mark.parametrize(("in_flight", "ahead"), [(1, 1), (1, 3), (4, 4), (2, 7)])
+def test_start_i_happens_after_exactly_as_many_results_as_ahead_says(in_flight, ahead):
+    """Start i waits for max(0, i + 1 - ahead) results, no more and no fewer."""
+    seen, taken, numbers = [], 0, iter(range(12))
+
+    def start():
+        number = next(numbers, None)
+        if number is not None:
+            seen.append((number, taken))
+        return number
+
+    for _ in Flow(lambda task: task, in_flight=in_flight, ahead=ahead).run(start, 12):
+        taken += 1
+    assert seen == [(i, max(0, i + 1 - ahead)) for i in range(12)]
+
+
+def test_a_flow_that_was_left_goes_on_where_it_was():
+    """What was started when the caller stopped is handed over next, once."""
+    done, numbers = [], iter(range(20))
+    flow = Flow(lambda task: done.append(task) or task, in_flight=2, ahead=5)
+    some = [task for _, task in zip(range(3), flow.run(lambda: next(numbers, None), 20), strict=False)]
+    rest = list(flow.run(lambda: next(numbers, None), 20))
+    assert some + rest == list(range(20))
+
+
+def test_an_error_in_the_work_is_raised_in_its_turn_and_leaves_the_rest():
+    """A bug raises where the result is taken; taken up again, that task is tried once more."""
+    tried = []
+
+    def work(task):
+        tried.append(task)
+        if task == 2 and tried.count(2) == 1:
+            raise KeyError("bug")
+        return task
+
+    numbers, out = iter(range(5)), []
+    flow = Flow(work, in_flight=2, ahead=3)
+    with pytest.raises(KeyError, match="bug"):
+        out.extend(flow.run(lambda: next(numbers, None), 5))
+    assert out == [] or out == [0, 1]
+    assert list(flow.run(lambda: next(numbers, None), 5)) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("in_flight", [1, 4, 16])
+def test_the_run_is_the_same_however_many_are_in_flight(in_flight):
+    """With equal `ahead`, the number of threads changes nothing but the time."""
+    assert (
+        texts(in_flight=in_flight, ahead=16).run(60, progress=False).ledger.dump()
+        == texts(in_flight=2, ahead=16).run(60, progress=False).ledger.dump()
+    )
+
+
+class Fragile(Executor):
+    """Runs at once in this thread, and breaks at the calls that it was told."""
+
+    def __init__(self, breaks):
+        self.breaks, self.broken = breaks, False
+
+    def submit(self, fn, *args):
+        if self.broken:
+            raise BrokenProcessPool("broken before")
+        future = Future()
+        if self.breaks and self.breaks.pop(0):
+            self.broken = True
+            future.set_exception(BrokenProcessPool("a worker died"))
+        else:
+            future.set_result(fn(*args))
+        return future
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self.broken = True
+
+
+def test_a_broken_executor_is_made_anew_and_its_tasks_run_again():
+    """A worker's death costs nothing but the time to evaluate again."""
+    made = []
+    workers = Workers(lambda: made.append(Fragile([False, True] if not made else [])) or made[-1])
+    tried = workers.attempt(Points(), np.full((4, 2), 0.25))
+    assert len(made) == 2
+    assert [found.objective.tolist() for _, found in tried] == [[0.5]] * 4
+
+
+def test_a_candidate_that_kills_every_worker_is_nobody_elses_misfortune():
+    """After three dead workers it is recorded as an infrastructure fault, never scored."""
+    workers = Workers(lambda: Fragile([True]))
+    ((_, found),) = workers.attempt(Points(), np.full((1, 2), 0.25))
+    assert found.outcome == "infrastructure" and "died" in found.error
+
+
+def test_an_executor_that_is_handed_in_ready_made_is_refused():
+    """It could not be made again when it breaks."""
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TypeError, match="a function that makes one"):
+        Workers(pool)
+
+
+def test_evaluation_on_an_executor_gives_the_same_run():
+    """Where candidates are evaluated does not matter to what comes out."""
+    on_threads = texts(executor=lambda: ThreadPoolExecutor(2)).run(20, progress=False)
+    assert on_threads.ledger.dump() == texts().run(20, progress=False).ledger.dump()
+    on_threads.close()
+
+
+def test_ctrl_c_stops_at_once_and_loses_nothing():
+    """The interrupt reaches the caller, and the run can be taken up again to the same end."""
+
+    class Interrupted(qdkit.Operator):
+        name = "chatter"
+        left = 1
+
+        def propose(self, key, context, n):
+            if int(context.parents.id[0]) >= 0 and Interrupted.left and len(search.commits) > 8:
+                Interrupted.left = 0
+                raise KeyboardInterrupt
+            return texts_operator.propose(key, context, n)
+
+        def __repr__(self):
+            return repr(texts_operator)
+
+    whole = texts()
+    texts_operator = whole.operator
+    whole.run(30, progress=False)
+    search = texts()
+    search.operator = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        search.run(30, progress=False)
+    search.run(30 - len(search.commits), progress=False)
+    assert search.ledger.dump() == whole.ledger.dump()

@@ -1,0 +1,259 @@
+"""The run on disk: killed at any moment, damaged, edited, shared; and read without this library."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+
+import qdkit
+from qdkit.archives import Grid
+from qdkit.ledger import DamagedRun
+
+from .worlds import BOX, Jitter, Points, points, texts
+
+STEPS = 12
+
+
+def killed(path, moment, world="points", **settings):
+    """Runs a search in its own process, which kills itself at its `moment`-th write to the ledger."""
+    script = f"""
+import os, signal
+from tests.worlds import {world}
+from qdkit.ledger import Ledger
+writes = 0
+def kill(_=None, original=Ledger._writing):
+    global writes
+    writes += 1
+    if writes == {moment}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(_)
+Ledger._writing = kill
+{world}(run={str(path)!r}, **{settings!r}).run({STEPS}, progress=False)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent.parent, capture_output=True, text=True
+    )
+    assert done.returncode == -9, done.stderr
+
+
+def went_on(make, path):
+    with make(run=path, resume=True) as search:
+        search.run(STEPS - len(search.commits), progress=False) if len(search.commits) < STEPS else None
+        return search.ledger.dump()
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return points().run(STEPS, progress=False).ledger.dump()
+
+
+@pytest.mark.parametrize("moment", [2, 7])
+def test_a_run_killed_with_kill_9_goes_on_to_the_same_end(tmp_path, undisturbed, moment):
+    """What was committed is not evaluated again, and the end is that of a run that was not killed."""
+    killed(tmp_path / "run", moment)
+    assert went_on(points, tmp_path / "run") == undisturbed
+
+
+def test_a_run_stopped_anywhere_evaluates_nothing_twice(tmp_path, undisturbed):
+    """However far a run came, going on evaluates only what is left."""
+    counted = []
+
+    class Counted(Points):
+        def evaluate(self, genomes):
+            counted.append(len(genomes))
+            return super().evaluate(genomes)
+
+    make = lambda **place: qdkit.Search(Counted(), Grid((5, 5), BOX), Jitter(), batch=8, seed=3, **place)
+    for done in range(1, STEPS):
+        path = tmp_path / str(done)
+        with make(run=path) as search:
+            search.run(done, progress=False)
+        went_on(make, path)
+    assert sum(counted) == 8 * STEPS * (STEPS - 1)
+
+
+def test_a_run_folder_is_not_taken_twice(tmp_path):
+    """A folder with a run is refused unless it is to go on, and nothing in it changes."""
+    path = tmp_path / "run"
+    points(run=path).run(2, progress=False).close()
+    before = (path / "run.db").read_bytes()
+    with pytest.raises(FileExistsError, match="holds a run already: go on with it"):
+        points(run=path)
+    assert (path / "run.db").read_bytes() == before
+
+
+def test_two_searchers_on_one_run_are_refused(tmp_path):
+    """The second process or search is told who is at it; a reader is welcome."""
+    with points(run=tmp_path / "run") as search:
+        search.run(2, progress=False)
+        with pytest.raises(BlockingIOError, match="another process is writing"):
+            points(run=tmp_path / "run", resume=True)
+        assert qdkit.load(tmp_path / "run").summary()["evaluations"] == 16
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"seed": 4}, "seed = 3, and this search 4"), ({"batch": 4}, "batch = 8, and this search 4")],
+)
+def test_a_run_goes_on_as_it_began_or_not_at_all(tmp_path, settings, said):
+    """Another seed or batch is another run."""
+    points(run=tmp_path / "run").run(2, progress=False).close()
+    with pytest.raises(ValueError, match=said):
+        points(run=tmp_path / "run", resume=True, **settings)
+
+
+def test_an_operator_that_came_out_otherwise_is_noticed(tmp_path):
+    """Randomness from elsewhere than the key would make another run, which is said instead of done."""
+
+    class Restless(Jitter):
+        def propose(self, key, context, n):
+            return qdkit.Proposal.of(np.random.default_rng().random((n, 2)), self.name, context.parents)
+
+    make = lambda **place: qdkit.Search(Points(), Grid((5, 5), BOX), Restless(), batch=8, **place)
+    make(run=tmp_path / "run").run(4, progress=False).close()
+    with pytest.raises(RuntimeError, match=r"step 2 of .* comes out with other candidates than recorded"):
+        make(run=tmp_path / "run", resume=True)
+
+
+def edit(path, statement):
+    with sqlite3.connect(path / "run.db") as db:
+        db.execute(statement)
+    db.close()
+
+
+EDITS = {
+    "update candidates set objective = 9 where id = 3": "batch 0",
+    "update candidates set genome = zeroblob(16) where id = 11": "batch 1",
+    "update candidates set notes = '{\"a\":1}' where id = 30": "batch 3",
+    "delete from candidates where id = 5": "batch 0",
+    "delete from commits where number = 4": "batch 4",
+    "update commits set best = 99 where number = 2": "batch 2",
+    "update about set value = '7' where name = 'seed'": "batch 0",
+    "drop table commits": "cannot be read as a run",
+    "pragma user_version = 99": "version 99",
+}
+
+
+@pytest.mark.parametrize("statement", EDITS)
+def test_a_ledger_changed_by_another_hand_is_refused_by_name(tmp_path, statement):
+    """Whatever row was changed, lost or added, the error names the place."""
+    points(run=tmp_path / "run").run(6, progress=False).close()
+    edit(tmp_path / "run", statement)
+    with pytest.raises(DamagedRun, match=EDITS[statement]):
+        qdkit.load(tmp_path / "run")
+
+
+def test_a_file_that_is_no_run_is_refused_in_a_sentence(tmp_path):
+    """Garbage, an empty file, a cut file, no file."""
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        qdkit.load(tmp_path)
+    for content in (b"", b"garbage" * 1000):
+        (tmp_path / "run.db").write_bytes(content)
+        with pytest.raises(DamagedRun):
+            qdkit.load(tmp_path)
+    points(run=tmp_path / "cut").run(6, progress=False).close()
+    whole = (tmp_path / "cut" / "run.db").read_bytes()
+    (tmp_path / "cut" / "run.db").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DamagedRun):
+        qdkit.load(tmp_path / "cut")
+
+
+def test_a_half_written_picture_of_the_elites_does_no_harm(tmp_path):
+    """`elites.npz` is a copy: damaged or gone, the run is whole, and the next end writes it anew."""
+    path = tmp_path / "run"
+    points(run=path).run(4, progress=False).close()
+    (path / "elites.npz").write_bytes(b"PK\x03\x04 half")
+    assert qdkit.load(path).summary()["evaluations"] == 32
+    with points(run=path, resume=True) as search:
+        search.run(1, progress=False)
+        elites = search.elites
+    with np.load(path / "elites.npz", allow_pickle=False) as copy:
+        assert np.array_equal(copy["objective"], elites.objective[elites.occupied])
+        assert np.array_equal(copy["genome"], elites.payload["genome"][elites.occupied])
+
+
+def test_an_unwritable_folder_is_refused_and_nothing_stays_behind(tmp_path):
+    """A folder under a file cannot be made, and the error says which."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot be written"):
+        points(run=tmp_path / "file" / "run")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room(tmp_path, undisturbed):
+    """The step that could not be written did not happen; the error says so; nothing before it is lost."""
+    search = points(run=tmp_path / "run").run(3, progress=False)
+    search.ledger._db.execute("pragma max_page_count = 1")  # what SQLite does on a full disk
+    with pytest.raises(OSError, match=r"cannot be written: database or disk is full.*resume"):
+        search.run(STEPS - 3, progress=False)
+    search.close()
+    assert went_on(points, tmp_path / "run") == undisturbed
+
+
+@pytest.mark.parametrize("make", [points, texts])
+def test_a_loaded_run_is_the_run(tmp_path, make):
+    """Elites, summary, history and tables of a run on disk are those of the search that made it."""
+    search = make(run=tmp_path / "run").run(STEPS, progress=False)
+    run = qdkit.load(tmp_path / "run")
+    for column in ("objective", "descriptor"):
+        assert np.array_equal(getattr(run.elites, column), getattr(search.elites, column), equal_nan=True)
+    assert np.array_equal(run.elites.payload["id"], search.elites.payload["id"])
+    assert run.summary() == search.summary() and run.best.id == search.best.id
+    pandas.testing.assert_frame_equal(run.elites_frame(), search.elites_frame())
+    assert run.archive == search.archive
+    search.close()
+
+
+def test_a_run_is_read_without_this_library(tmp_path):
+    """`sqlite3` and pandas read the tables as they are, and a numeric genome is the bytes of its array."""
+    search = points(run=tmp_path / "run").run(3, progress=False)
+    with sqlite3.connect(tmp_path / "run" / "run.db") as db:
+        frame = pandas.read_sql("select * from candidates", db)
+    db.close()
+    assert frame["objective"].max() == search.best.objective and len(frame) == 24
+    assert np.array_equal(np.frombuffer(frame["genome"][5]), search.ledger.genome(5))
+
+
+def test_nothing_in_a_run_is_executed(tmp_path):
+    """A run that names code gets None in its place."""
+    search = qdkit.Search(Points(), Grid((5, 5), BOX), Jitter(), run=tmp_path / "run").run(1, progress=False)
+    search.close()
+    run = qdkit.load(tmp_path / "run")
+    assert run.domain is None and run.archive == Grid((5, 5), BOX)
+    from qdkit.catalog import rebuilt
+
+    assert rebuilt({"is": "os:system", "with": {"command": "true"}}) is None
+    assert rebuilt({"is": "qdkit.archives.grid:math", "with": {}}) is None
+
+
+def test_genomes_of_json_and_bytes_come_back_as_they_were():
+    """A program is a mapping of paths to texts, and bytes are bytes."""
+    for genomes in ([{"main.py": "x = 1", "b/c.py": ""}], [b"\x00\xff", b""], [[1, 2.5, None, "a"]]):
+
+        class Given:
+            def seeds(self, key, n, genomes=genomes):
+                return genomes
+
+            def evaluate(self, genomes):
+                return qdkit.Evaluation([1.0] * len(genomes), [(0.5, 0.5)] * len(genomes))
+
+        search = qdkit.Search(Given(), Grid((2, 2), BOX), Jitter(), batch=4).run(1, progress=False)
+        assert search.ledger.batch(0).genome == genomes
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("moment", range(2, 14))
+@pytest.mark.parametrize(("world", "settings"), [("points", {}), ("texts", {"in_flight": 4, "ahead": 6})])
+def test_soak_killed_at_every_write(tmp_path, moment, world, settings):
+    """The same at every write of the ledger, with steps in flight too."""
+    make = {"points": points, "texts": texts}[world]
+    killed(tmp_path / "run", moment, world, **settings)
+    with make(**settings) as whole:
+        expected = whole.run(STEPS, progress=False).ledger.dump()
+    assert went_on(lambda **place: make(**settings, **place), tmp_path / "run") == expected
