@@ -45,7 +45,7 @@ def cell_names(archive: Any, axis: int) -> list[str]:
     if archive.labels(axis):
         return list(archive.labels(axis))
     edges = archive.edges(axis)
-    return [f"{low:.3g} – {high:.3g}" for low, high in pairwise(edges)]
+    return [f"{low:.2g}–{high:.2g}" for low, high in pairwise(edges)]
 
 
 def box(bounds: Any) -> np.ndarray:
@@ -56,14 +56,14 @@ def box(bounds: Any) -> np.ndarray:
 
 
 def intervals(centroids: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The cells of centroids `[C]` on a line: their edges `[C + 1]` from left to right, and which cell is where `[C]`.
+    """The cells of centroids `[C]` on a line: edges `[k + 1]` from left to right, and the cell between each two `[k]`.
 
-    Of equal centroids, the first has the whole cell and the others have none, as in `CVT.cell`.
+    Of equal centroids, the first has the cell and the others have none, as in `CVT.cell`.
     """
-    order = np.lexsort((-np.arange(len(centroids)), centroids))
+    places, first = np.unique(centroids, return_index=True)
     low, high = bounds
-    middle = (centroids[order][:-1] + centroids[order][1:]) / 2
-    return np.clip(np.concatenate([[low], middle, [high]]), low, high), order
+    middles = (places[:-1] + places[1:]) / 2
+    return np.clip(np.concatenate([[low], middles, [high]]), low, high), first
 
 
 def voronoi(centroids: np.ndarray, bounds: np.ndarray) -> list[np.ndarray]:

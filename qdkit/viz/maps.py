@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap
 
+FLAT = 0.18  # the height of a map of one axis, as a share of its width
+LETTERS = 46  # about as many fit along a side of a map
 LEVEL = 0.13  # the room beside a map for the names of one level of blocks, as a share of its side
 
 
@@ -52,7 +54,7 @@ def heatmap(
     mesh = draw(ax, archive, shown, _paint(shown, cmap, vmin, vmax))
     _dress(ax, archive, shown, title)
     if colorbar and shown.count():
-        _bar(ax, mesh, "objective" if values is None else "", beyond=(archive.axes - 2) // 2)
+        _bar(ax, mesh, "objective" if values is None else "", beyond=max(0, archive.axes // 2 - 1))
     return ax
 
 
@@ -83,8 +85,8 @@ def parallel(
     low, high = _ends(archive, place).T
     heights = np.clip((place - low) / (high - low), 0, 1)
     lines = [np.column_stack([np.arange(archive.axes), row]) for row in heights]
-    opacity = max(0.25, min(0.9, 30 / max(len(some), 1)))
-    drawn = LineCollection(lines, linewidths=1, alpha=opacity, **_paint(shown, cmap, vmin, vmax))
+    opacity = max(0.4, min(0.9, 60 / max(len(some), 1)))
+    drawn = LineCollection(lines, linewidths=1.1, alpha=opacity, **_paint(shown, cmap, vmin, vmax))
     drawn.set_array(shown[some])
     ax.add_collection(drawn)
     _uprights(ax, archive, low, high)
@@ -143,7 +145,7 @@ def _grid_nested(ax: Axes, archive: Any, shown: np.ma.MaskedArray, paint: dict[s
     for levels, line in ((across, ax.axvline), (upward, ax.axhline)):
         for depth, level in enumerate(levels[1:], 1):
             for k in range(1, level.size * level.repeats):
-                line(k * level.width, color="white", linewidth=2.5 * depth)
+                line(k * level.width, color="white", linewidth=3.5 * depth)
     return mesh
 
 
@@ -167,7 +169,7 @@ def _cvt_plane(ax: Axes, archive: Any, shown: np.ma.MaskedArray, paint: dict[str
 
 def _seams(shape: tuple[int, ...]) -> dict[str, Any]:
     """White lines between cells that are large enough to have them."""
-    return {"edgecolors": "white", "linewidth": 0.6} if max(shape) <= 40 else {"rasterized": True}
+    return {"edgecolors": "white", "linewidth": min(0.6, 10 / max(shape))} if max(shape) <= 30 else {}
 
 
 def _dress(ax: Axes, archive: Any, shown: np.ma.MaskedArray, title: str | None) -> None:
@@ -182,7 +184,7 @@ def _dress(ax: Axes, archive: Any, shown: np.ma.MaskedArray, title: str | None) 
             _ticks(ax, archive, "y", 1)
         else:
             ax.set_yticks([])
-    ax.set_box_aspect(0.18 if archive.axes == 1 else 1)
+    ax.set_box_aspect(FLAT if archive.axes == 1 else 1)
     tidy(ax, frame=False)
     if title is not None:
         ax.set_title(title, loc="left", **PLAIN)
@@ -218,7 +220,7 @@ def _ticks_nested(ax: Axes, archive: Any, side: str, levels: list[Level]) -> Non
         beside = (ax.secondary_xaxis if side == "x" else ax.secondary_yaxis)(1.0 + LEVEL * depth)
         middles = (np.arange(level.size * level.repeats) + 0.5) * level.width
         written = list(islice(cycle(cell_names(archive, level.axis)), len(middles)))
-        few = slice(None, None, max(1, -(-sum(map(len, written)) // 70)))  # about 70 letters fit beside a map
+        few = slice(None, None, max(1, -(-sum(map(len, written)) // LETTERS)))
         upright = {} if side == "x" else {"rotation": 90, "va": "center"}
         getattr(beside, f"set_{side}ticks")(middles[few], written[few], **PLAIN, **upright)
         getattr(beside, f"set_{side}label")(names(archive)[level.axis], **PLAIN)
@@ -233,8 +235,13 @@ def _crowded(found: tuple[str, ...]) -> bool:
 
 def _bar(ax: Axes, mesh: ScalarMappable, label: str, *, beyond: int) -> None:
     """A colour bar as high as the map, beyond so many levels of block names; inset, so that layouts keep it there."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.ticker import MaxNLocator
+
     place = ax.inset_axes((1.03 + LEVEL * beyond, 0, 0.035, 1))
-    bar = ax.get_figure().colorbar(mesh, cax=place)  # type: ignore[union-attr]
+    opaque = ScalarMappable(mesh.norm, mesh.cmap)
+    ticks = MaxNLocator(2 if ax.get_box_aspect() == FLAT else 6)
+    bar = ax.get_figure().colorbar(opaque, cax=place, ticks=ticks)  # type: ignore[union-attr]
     bar.outline.set_visible(False)
     bar.set_label(label)
 
@@ -250,12 +257,15 @@ def _ends(archive: Any, place: np.ndarray) -> np.ndarray:
 
 def _uprights(ax: Axes, archive: Any, low: np.ndarray, high: np.ndarray) -> None:
     """The upright axes of a parallel plot, with their names and their labels or ends."""
+    veil = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.8}
     for axis in range(archive.axes):
         ax.axvline(axis, color="#bbbbbb", linewidth=0.8, zorder=0)
         found = labels(archive, axis) or (number(low[axis]), number(high[axis]))
         heights = (np.arange(len(found)) + 0.5) / len(found) if labels(archive, axis) else np.array([0.0, 1.0])
         for height, text in zip(heights, found, strict=True):
-            ax.annotate(text, (axis, height), (3, 0), textcoords="offset points", va="center", fontsize=7.5, **PLAIN)
+            ax.annotate(
+                text, (axis, height), (3, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=veil, **PLAIN
+            )
     ax.set_xticks(range(archive.axes), names(archive), **PLAIN)
     ax.set(xlim=(-0.15, archive.axes - 0.7), ylim=(-0.05, 1.05), yticks=[])
     ax.tick_params(length=0)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 UNSHOWN = "�"  # stands for a character that no font at hand has, or that is not one to be seen
+ROOM = 1.05  # the share of the axes for text: most of it, and what a layout will add that is yet to be made
 LONGEST = 20_000  # characters of a genome that are looked at; far more than any picture has room for
 
 
@@ -112,15 +113,17 @@ def _bars(ax: Axes, numbers: np.ndarray) -> None:
 
 def _page(ax: Axes, genome: Any) -> None:
     """As much of the text as there is room for."""
+    import matplotlib
+
     ax.set(xticks=[], yticks=[], facecolor="#fafafa")
     tidy(ax, frame=False)
     for spine in ax.spines.values():
         spine.set_visible(False)
     prose = isinstance(genome, str)
-    size = 8.0 if prose else 7.0
-    figure = ax.get_figure(root=True)
-    width, height = ax.get_position().size * figure.get_size_inches() * 72  # type: ignore[union-attr]
-    lines = fitted(plain(_text(genome)), int(0.92 * width / (size * 0.56)), int(0.92 * height / (size * 1.4)))
+    size, family = (8.0, matplotlib.rcParams["font.family"]) if prose else (7.0, ["monospace"])
+    figure: Any = ax.get_figure(root=True)
+    width, height = ROOM * np.array([ax.bbox.width, ax.bbox.height]) * 72 / figure.dpi  # in points
+    lines = fitted(plain(_text(genome), family), int(width / (size * 0.56)), int(height / (size * 1.45)))
     ax.text(
         0.04,
         0.97,
@@ -128,7 +131,7 @@ def _page(ax: Axes, genome: Any) -> None:
         transform=ax.transAxes,
         va="top",
         fontsize=size,
-        family=None if prose else "monospace",
+        family=family,
         linespacing=1.3,
         clip_on=True,
         in_layout=False,
@@ -147,26 +150,24 @@ def _text(genome: Any) -> str:
     return json.dumps(genome, indent=1, ensure_ascii=False, default=str)[:LONGEST]
 
 
-def plain(text: str) -> str:
-    """`text` without control characters and without what the fonts in use cannot show; lines stay lines."""
-    known = _characters()
+def plain(text: str, families: list[str]) -> str:
+    """`text` without control characters and without what these fonts cannot show; lines stay lines."""
+    known = _characters(families)
     lines = text.replace("\r\n", "\n").expandtabs(4).split("\n")
     shown = lambda c: ord(c) in known and unicodedata.category(c)[0] != "C"
     return "\n".join("".join(c if shown(c) else UNSHOWN for c in line) for line in lines)
 
 
-def _characters() -> set[int]:
-    """The code points that the fonts set in matplotlib can show."""
-    import matplotlib
+def _characters(families: list[str]) -> set[int]:
+    """The code points that these fonts can show."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    families = matplotlib.rcParams["font.family"]
     return set().union(*(get_font(findfont(FontProperties(family=[name]))).get_charmap() for name in families))
 
 
 def fitted(text: str, columns: int, rows: int) -> list[str]:
     """At most `rows` lines of at most `columns` characters; the last is an ellipsis if something is left out."""
     columns, rows = max(columns, 8), max(rows, 2)
-    wrap = textwrap.TextWrapper(columns, subsequent_indent="  ", drop_whitespace=False, replace_whitespace=False)
+    wrap = textwrap.TextWrapper(columns, subsequent_indent="  ", replace_whitespace=False)
     lines = [part.rstrip() for line in text.split("\n") for part in wrap.wrap(line) or [""]]
     return lines if len(lines) <= rows else [*lines[: rows - 1], "…"]
