@@ -231,6 +231,14 @@ def test_parallel_draws_a_line_through_each_descriptor():
     assert lines.get_array().tolist() == [4 / 25, 9 / 25, 20 / 25]
 
 
+def test_parallel_draws_what_has_no_bounds():
+    """Of an archive that has neither bounds nor names, the axes end at the elites."""
+    elites = Elites(np.array([1.0, 2.0]), np.array([[0.0, 5.0], [1.0, 5.0]]), np.arange(2))
+    ax = viz.parallel(SimpleNamespace(archive=SimpleNamespace(axes=2), elites=elites))
+    assert [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()] == [[0, 0.5], [1, 0.5]]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["axis 0", "axis 1"]
+
+
 def test_progress_draws_the_history_on_the_axes_it_is_given():
     """Each panel holds its curve over the evaluations and its last value, gaps where it is unknown."""
     told = history(8)
@@ -254,6 +262,19 @@ def test_histogram_and_profile_count_the_elites():
     assert sum(bar.get_height() for bar in viz.histogram(seen).patches) == 20
     x, y = viz.profile(seen).lines[0].get_data()
     assert (y[0], y[-1]) == (20, 0) and x[0] == 1 / 30 and x[-1] == 29 / 30
+
+
+@pytest.mark.parametrize("last", [2.635983, 1e15, 0.0])
+def test_objectives_that_differ_in_the_last_digit_are_drawn(last):
+    """The records of a problem may be equal to fifteen digits; all pictures of them still come out."""
+    objective = np.array([last, np.nextafter(last, 1e16), np.nextafter(last, -1e16), -np.inf])
+    elites = Elites(objective, np.array([[0.1], [0.4], [0.6], [np.nan]]), np.arange(4))
+    seen = SimpleNamespace(archive=Grid((4,), (UNIT,)), elites=elites)
+    axes = Figure().subplots(3)
+    for draw, ax in zip((viz.histogram, viz.profile, viz.heatmap), axes, strict=True):
+        draw(seen, ax)
+    axes[0].figure.canvas.draw()
+    assert sum(bar.get_height() for bar in axes[0].patches) == 3
 
 
 def test_best_is_drawn_by_the_domain():

@@ -37,7 +37,7 @@ def _curve(ax: Axes, history: Mapping[str, Any], name: str, title: str) -> None:
 
     evaluations, found = (np.asarray(history.get(key, ()), np.float64) for key in ("evaluations", name))
     known = np.isfinite(found)
-    tidy(ax, frame=False)
+    tidy(ax)
     ax.set_title(title, loc="left")
     ax.set_xlabel("evaluations")
     if not known.any():
@@ -60,7 +60,7 @@ def histogram(seen: Seen, ax: Axes | None = None) -> Axes:
     """How many elites have which objective, in the colours of `heatmap`."""
     ax = panel(ax, 4, 2.6)
     found = _finite(seen)
-    tidy(ax, frame=False)
+    tidy(ax)
     ax.set_title("elites by objective", loc="left")
     ax.set_xlabel("objective")
     if not len(found):
@@ -68,7 +68,10 @@ def histogram(seen: Seen, ax: Axes | None = None) -> Axes:
         note(ax, "no elites yet")
         return ax
     bins = int(np.clip(np.sqrt(len(found)), 5, 40))
-    _, edges, bars = ax.hist(found, bins=bins, edgecolor="white", linewidth=0.4)
+    # Objectives that differ in their last digits alone cannot be told apart by bins: they share a wider range.
+    slack = 1e-9 * max(abs(found[0]), abs(found[-1]), 1e-9)
+    ends = (found[0], found[-1]) if found[-1] - found[0] > slack else (found[0] - 50 * slack, found[-1] + 50 * slack)
+    _, edges, bars = ax.hist(found, bins=bins, range=ends, edgecolor="white", linewidth=0.4)
     middles = (edges[:-1] + edges[1:]) / 2
     for bar, middle in zip(bars, middles, strict=True):  # type: ignore[arg-type]
         bar.set_facecolor(colours(COLOURS)((middle - edges[0]) / (edges[-1] - edges[0])))
@@ -81,7 +84,7 @@ def profile(seen: Seen, ax: Axes | None = None) -> Axes:
     """How many elites have at least a given objective: the higher and the farther right the curve, the better."""
     ax = panel(ax, 4, 2.6)
     found = _finite(seen)
-    tidy(ax, frame=False)
+    tidy(ax)
     ax.set_title("elites at or above", loc="left")
     ax.set_xlabel("objective")
     if not len(found):

@@ -91,11 +91,11 @@ def panel(ax: Axes | None, width: float, height: float) -> Axes:
     return new_figure(width, height).add_subplot() if ax is None else ax
 
 
-def tidy(ax: Axes, *, frame: bool) -> None:
-    """Thin lines on an `ax` that may be the caller's; all four sides with `frame`, else two."""
+def tidy(ax: Axes) -> None:
+    """Thin lines at the left and below, on an `ax` that may be the caller's."""
     for side, spine in ax.spines.items():
         spine.set_linewidth(0.6)
-        spine.set_visible(frame or side in ("left", "bottom"))
+        spine.set_visible(side in ("left", "bottom"))
 
 
 def note(ax: Axes, text: str) -> None:

@@ -39,6 +39,7 @@ def heatmap(
 
     values: float `[C]` to show in place of the objective, nan where there is nothing to show.
     vmin, vmax: the ends of the colours, those of the values where left out.
+    colorbar: stands at the right of `ax`; a figure with layout="constrained" makes room for it.
 
     Raises ValueError for `values` of another length, and for an archive that has no such map:
     centroids on more than two axes, or cells of another kind. `parallel` draws those.
@@ -185,7 +186,7 @@ def _dress(ax: Axes, archive: Any, shown: np.ma.MaskedArray, title: str | None) 
         else:
             ax.set_yticks([])
     ax.set_box_aspect(FLAT if archive.axes == 1 else 1)
-    tidy(ax, frame=False)
+    tidy(ax)
     if title is not None:
         ax.set_title(title, loc="left", **PLAIN)
     if not shown.count():

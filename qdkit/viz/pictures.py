@@ -108,7 +108,7 @@ def _bars(ax: Axes, numbers: np.ndarray) -> None:
     ax.bar(np.arange(len(numbers)), numbers, width=0.8 if len(numbers) <= 60 else 1.0, color=LINE)
     ax.axhline(0, color=FAINT, linewidth=0.6)
     ax.set_xlabel("number of the gene")
-    tidy(ax, frame=False)
+    tidy(ax)
 
 
 def _page(ax: Axes, genome: Any) -> None:
@@ -116,7 +116,7 @@ def _page(ax: Axes, genome: Any) -> None:
     import matplotlib
 
     ax.set(xticks=[], yticks=[], facecolor="#fafafa")
-    tidy(ax, frame=False)
+    tidy(ax)
     for spine in ax.spines.values():
         spine.set_visible(False)
     prose = isinstance(genome, str)
