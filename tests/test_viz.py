@@ -25,7 +25,7 @@ from qdkit import viz
 from qdkit.archives import CVT, Grid
 from qdkit.elites import Elites
 from qdkit.viz.cells import intervals, voronoi
-from qdkit.viz.look import EMPTY
+from qdkit.viz.colour import EMPTY
 from qdkit.viz.pictures import fitted, plain, spread
 
 GOLDEN = Path(__file__).parent / "golden"

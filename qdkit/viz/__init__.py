@@ -12,7 +12,8 @@ of matplotlib outside the picture.
 from __future__ import annotations
 
 from qdkit.viz.curves import histogram, profile, progress
-from qdkit.viz.maps import heatmap, parallel
+from qdkit.viz.lines import parallel
+from qdkit.viz.maps import heatmap
 from qdkit.viz.page import overview
 from qdkit.viz.pictures import best, gallery
 

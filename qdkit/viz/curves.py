@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdkit.viz.look import COLOURS, LINE, Seen, colours, new_figure, note, number, objectives, panel, styled, tidy
+from qdkit.viz.colour import COLOURS, colours
+from qdkit.viz.look import LINE, Seen, new_figure, note, number, objectives, panel, styled, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

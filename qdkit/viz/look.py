@@ -12,11 +12,8 @@ from qdkit.elites import Elites
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-COLOURS = "viridis"  # even to the eye, and to the colour-blind
-EMPTY = "#ececec"  # a cell without an elite
 INK = "#333333"
 FAINT = "#777777"
 LINE = "#31688e"  # from the middle of viridis
@@ -101,13 +98,6 @@ def tidy(ax: Axes) -> None:
 def note(ax: Axes, text: str) -> None:
     """A remark in the middle of `ax`, where there is nothing to draw."""
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=FAINT, **PLAIN)
-
-
-def colours(cmap: str | Colormap) -> Colormap:
-    """A colour map by name or as it is, in which what is empty is grey."""
-    import matplotlib
-
-    return matplotlib.colormaps.get_cmap(cmap).with_extremes(bad=EMPTY)
 
 
 def objectives(elites: Elites) -> np.ndarray:

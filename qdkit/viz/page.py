@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qdkit.viz.curves import histogram, progress
+from qdkit.viz.lines import parallel
 from qdkit.viz.look import Seen, new_figure, styled
-from qdkit.viz.maps import heatmap, mapped, parallel
+from qdkit.viz.maps import heatmap, mapped
 from qdkit.viz.pictures import best
 
 if TYPE_CHECKING:
