@@ -41,17 +41,6 @@ def mean_objective(elites: Elites) -> float:
     return math.fsum(_objectives(elites)) / occupied(elites) if occupied(elites) else math.nan
 
 
-def summary(elites: Elites, floor: float = 0.0) -> dict[str, float]:
-    """All of the above by their names, for tables and JSON."""
-    return {
-        "occupied": occupied(elites),
-        "coverage": coverage(elites),
-        "qd_score": qd_score(elites, floor),
-        "best": best(elites),
-        "mean_objective": mean_objective(elites),
-    }
-
-
 def _objectives(elites: Elites) -> np.ndarray:
     """float64 `[n]`: the objectives of the elites, without the empty cells."""
     return np.asarray(elites.objective, np.float64)[np.asarray(elites.occupied)]

@@ -61,7 +61,9 @@ def filled(archive, occupied, **more):
     middles = archive.centroids if isinstance(archive, CVT) else _middles(archive)
     full = np.isin(np.arange(archive.cells), occupied)
     objective = np.where(full, np.arange(archive.cells) / archive.cells, -np.inf)
-    elites = Elites(objective, np.where(full[:, None], middles, np.nan), np.where(full, np.arange(archive.cells), -1))
+    elites = Elites(
+        objective, np.where(full[:, None], middles, np.nan), {"id": np.where(full, np.arange(archive.cells), -1)}
+    )
     genome = lambda id: np.random.default_rng(id).normal(size=9)
     return SimpleNamespace(**{"archive": archive, "elites": elites, "genome": genome, "history": history(20)} | more)
 
@@ -286,9 +288,8 @@ def test_best_is_drawn_by_the_domain():
 
 
 def test_best_without_a_picture_is_a_row_of_numbers():
-    """Where the domain draws nothing, numbers are bars; they may ride along in the payload."""
-    elites = Elites(np.array([1.0, 2.0, -np.inf]), np.array([[0.1], [0.5], [np.nan]]), np.arange(12.0).reshape(3, 4))
-    ax = viz.best(SimpleNamespace(archive=Grid((3,), (UNIT,)), elites=elites))
+    """Where the domain draws nothing, numbers are bars."""
+    ax = viz.best(filled(PLANE, [3, 11], genome=lambda id: np.arange(4, 8) + id - 11))
     assert [bar.get_height() for bar in ax.patches] == [4, 5, 6, 7]
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdkit.viz.look import Seen, objectives
+from qdkit.seen import Seen
+from qdkit.viz.look import objectives
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

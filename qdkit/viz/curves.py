@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdkit.seen import Seen
 from qdkit.viz.colour import COLOURS, colours
-from qdkit.viz.look import LINE, Seen, new_figure, note, number, objectives, panel, styled, tidy
+from qdkit.viz.look import LINE, new_figure, note, number, objectives, panel, styled, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

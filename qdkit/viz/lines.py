@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdkit.seen import Seen
 from qdkit.viz.cells import box
 from qdkit.viz.colour import COLOURS, colour_bar, painting, shown_values
-from qdkit.viz.look import PLAIN, Seen, labels, names, note, number, panel, styled
+from qdkit.viz.look import PLAIN, labels, names, note, number, panel, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

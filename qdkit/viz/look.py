@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -47,20 +47,6 @@ PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Seen(Protocol):
-    """What a picture is made of: a search, a run, or anything with these two.
-
-    Where present, these are read as well: `domain.draw(genome, ax)`; `genome(id)`, the genome of a
-    candidate; `history`, a mapping of float `[n]` arrays "evaluations", "coverage", "qd_score", "best".
-    """
-
-    @property
-    def archive(self) -> Any: ...
-
-    @property
-    def elites(self) -> Elites: ...
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:

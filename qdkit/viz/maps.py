@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qdkit.seen import Seen
 from qdkit.viz.cells import box, intervals, nested, voronoi
 from qdkit.viz.colour import COLOURS, colour_bar, painting, shown_values
-from qdkit.viz.look import Seen, panel, styled
+from qdkit.viz.look import panel, styled
 from qdkit.viz.ticks import LEVEL, frame
 
 if TYPE_CHECKING:

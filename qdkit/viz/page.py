@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qdkit.seen import Seen
 from qdkit.viz.curves import histogram, progress
 from qdkit.viz.lines import parallel
-from qdkit.viz.look import Seen, new_figure, styled
+from qdkit.viz.look import new_figure, styled
 from qdkit.viz.maps import heatmap, mapped
 from qdkit.viz.pictures import best
 

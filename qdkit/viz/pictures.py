@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdkit.viz.look import FAINT, LINE, PLAIN, Seen, labels, new_figure, note, number, objectives, panel, styled, tidy
+from qdkit.seen import Seen
+from qdkit.viz.look import FAINT, LINE, PLAIN, labels, new_figure, note, number, objectives, panel, styled, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,9 +90,7 @@ def _picture(seen: Seen, cell: int, ax: Axes) -> None:
 
 
 def _genome(seen: Seen, cell: int) -> Any:
-    """The genome of a cell's elite: by its id, or the payload itself where genomes ride along in it."""
-    held = np.asarray(seen.elites.payload)[cell]
-    return seen.genome(int(held)) if hasattr(seen, "genome") else held
+    return seen.genome(int(seen.elites.payload["id"][cell]))
 
 
 def _caption(seen: Seen, cell: int) -> str:
