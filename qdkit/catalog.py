@@ -158,7 +158,7 @@ def line(domain: Any, batch: int, *, iso: float | None = None, line: float = 0.2
     """
     from qdkit.operators import Line
 
-    return Line(_spread(domain) if iso is None else iso, line, bounds=getattr(domain, "limits", None))
+    return Line(_spread(domain) if iso is None else iso, line, limits=getattr(domain, "limits", None))
 
 
 def gaussian(domain: Any, batch: int, *, sigma: float | None = None) -> Any:
@@ -168,7 +168,7 @@ def gaussian(domain: Any, batch: int, *, sigma: float | None = None) -> Any:
     """
     from qdkit.operators import Gaussian
 
-    return Gaussian(_spread(domain) if sigma is None else sigma, bounds=getattr(domain, "limits", None))
+    return Gaussian(_spread(domain) if sigma is None else sigma, limits=getattr(domain, "limits", None))
 
 
 def cma_me(

@@ -205,6 +205,7 @@ class Operator(abc.ABC):
 
     name: str
     arity: int = 1  # how many parents each new genome is made from
+    size: int | None = None  # how many it makes a step, where it cannot make any number
 
     @abc.abstractmethod
     def propose(self, key: Key, context: Context, n: int) -> Proposal:

@@ -1,4 +1,4 @@
-"""Operators over vectors: noise, bounds, pyribs emitters, and portfolios of them."""
+"""Operators over vectors: noise, limits, pyribs emitters, and portfolios of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from qdkit.archives import Grid
 from qdkit.elites import NEW, REJECTED, Added, double, sample
 from qdkit.operators import Emitter, Gaussian, Line, Portfolio, cma_me
-from qdkit.operators.bounds import walls, within
+from qdkit.operators.limits import walls, within
 from qdkit.types import NOBODY, Batch, Context, Operator, Proposal
 
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # pyribs compiles for longer than these tests take
@@ -89,18 +89,18 @@ reals = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)  # which XLA takes
     open=st.sampled_from([(0, 0), (1, 0), (0, 1), (1, 1)]),
     outside=st.sampled_from(["reflect", "clip"]),
 )
-def test_everything_ends_within_the_bounds_and_what_was_there_stays(x, low, width, open, outside):
-    """Whatever the distance and wherever the bounds, the result lies within; what lay within is untouched."""
+def test_everything_ends_within_the_limits_and_what_was_there_stays(x, low, width, open, outside):
+    """Whatever the distance and wherever the limits, the result lies within; what lay within is untouched."""
     low, high = -np.inf if open[0] else low, np.inf if open[1] else low + width
-    genome, bounds = np.array([x], np.float32), (low, high)
-    after = np.asarray(fold(genome, *walls(bounds, genome), outside=outside)).astype(np.float64)
+    genome, limits = np.array([x], np.float32), (low, high)
+    after = np.asarray(fold(genome, *walls(limits, genome), outside=outside)).astype(np.float64)
     assert ((after >= low) & (after <= high)).all()
     inside = (genome >= np.float64(low)) & (genome <= np.float64(high))
     assert (after[inside] == genome[inside]).all()
 
 
 @pytest.mark.parametrize(
-    "bounds, outside, expected",
+    "limits, outside, expected",
     [
         ((0.0, 1.0), "reflect", [0.25, 0.25, 0.75, 0.5, 1.0]),
         ((0.0, 1.0), "clip", [0.0, 1.0, 0.0, 0.0, 1.0]),
@@ -108,10 +108,10 @@ def test_everything_ends_within_the_bounds_and_what_was_there_stays(x, low, widt
         ((-np.inf, 1.0), "reflect", [-0.25, 0.25, -7.25, -1000.5, 1.0]),
     ],
 )
-def test_reflection_folds_the_line_and_clipping_cuts_it(bounds, outside, expected):
+def test_reflection_folds_the_line_and_clipping_cuts_it(limits, outside, expected):
     """-¼, 1¾, -7¼, -1000½ and infinity have known places."""
     genome = np.array([[-0.25, 1.75, -7.25, -1000.5, np.inf]], np.float32)
-    after = fold(genome, *walls(bounds, genome), outside=outside)
+    after = fold(genome, *walls(limits, genome), outside=outside)
     assert after.tolist() == [expected]
 
 
@@ -123,12 +123,12 @@ def test_a_thousand_entries_stay_within_the_unit_box():
     assert 0.15 < made.std() < 0.25
 
 
-@pytest.mark.parametrize("make", [lambda bounds: Gaussian(0.1, bounds), lambda bounds: Line(bounds=bounds)])
-@pytest.mark.parametrize("bounds", [(1.0, 1.0), ([0.0, 2.0], [1.0, 1.0]), (0.0, np.nan), (0.0, 1.0, 2.0)])
-def test_bounds_that_bound_nothing_are_refused(make, bounds):
+@pytest.mark.parametrize("make", [lambda limits: Gaussian(0.1, limits), lambda limits: Line(limits=limits)])
+@pytest.mark.parametrize("limits", [(1.0, 1.0), ([0.0, 2.0], [1.0, 1.0]), (0.0, np.nan), (0.0, 1.0, 2.0)])
+def test_limits_that_limit_nothing_are_refused(make, limits):
     """low < high has to hold in every entry of one pair."""
-    with pytest.raises(ValueError, match=r"bounds is (a pair )?\(low, high\)"):
-        make(bounds)
+    with pytest.raises(ValueError, match=r"limits is (a pair )?\(low, high\)"):
+        make(limits)
 
 
 # Gaussian and Line
@@ -160,7 +160,7 @@ def test_line_noise_has_the_scales_of_the_paper():
     np.testing.assert_allclose(made.std(0), [np.hypot(0.1, 1.0), 0.1], rtol=0.02)
 
 
-@pytest.mark.parametrize("operator", [Gaussian(0.1), Line(), Gaussian(0.1, (-1.0, 1.0)), Line(bounds=(-1.0, 1.0))])
+@pytest.mark.parametrize("operator", [Gaussian(0.1), Line(), Gaussian(0.1, (-1.0, 1.0)), Line(limits=(-1.0, 1.0))])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_key_decides_everything_and_the_dtype_stays(operator, dtype):
     """The same key gives the same children, another key others; the dtype is that of the parents, whatever jax's."""

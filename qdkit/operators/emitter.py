@@ -12,7 +12,7 @@ import numpy as np
 from qdkit.elites import Added
 from qdkit.types import Batch, Context, Key, Operator, Proposal
 
-from .bounds import Numbers, floats
+from .limits import Numbers, floats
 from .portfolio import Portfolio
 
 Box = Sequence[tuple[float, float]]

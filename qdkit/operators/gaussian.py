@@ -12,7 +12,7 @@ import numpy as np
 from qdkit.elites import double
 from qdkit.types import Context, Key, Operator, Proposal
 
-from .bounds import Bounds, Numbers, Outside, check, floats, spread, walls, within
+from .limits import Limits, Numbers, Outside, check, floats, spread, walls, within
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,20 +20,20 @@ class Gaussian(Operator):
     """Adds normal noise of standard deviation `sigma` to every entry of an elite.
 
     sigma: one number, or one for each entry of a genome.
-    bounds: `(low, high)` of the genomes, each one number or one for each entry; infinite where there is none.
-    outside: what would lie beyond a bound is reflected at it, or set onto it ("clip").
+    limits: `(low, high)` of the genomes, each one number or one for each entry; infinite where there is none.
+    outside: what would lie beyond a limit is reflected at it, or set onto it ("clip").
 
     Genomes are float arrays `[n, ...]` and keep their dtype. Raises ValueError for a negative sigma
     or low >= high.
     """
 
     sigma: Numbers
-    bounds: Bounds | None = None
+    limits: Limits | None = None
     outside: Outside = "reflect"
     name: str = "gaussian"
 
     def __post_init__(self) -> None:
-        check(self.bounds, self.outside)
+        check(self.limits, self.outside)
         if not np.all(np.asarray(self.sigma) >= 0):
             raise ValueError(f"sigma is a standard deviation, 0 or more, not {self.sigma!r}")
 
@@ -45,7 +45,7 @@ class Gaussian(Operator):
     def vary(self, key: Key, parents: Any) -> jax.Array:
         """The children `[n, ...]` of `parents` `[n, ...]`; pure, and fit for `jax.jit` and `lax.scan`."""
         sigma = spread(self.sigma, parents, "sigma")
-        return _add_noise(key, parents, sigma, *walls(self.bounds, parents), outside=self.outside)
+        return _add_noise(key, parents, sigma, *walls(self.limits, parents), outside=self.outside)
 
 
 @partial(jax.jit, static_argnames="outside")

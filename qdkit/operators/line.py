@@ -12,7 +12,7 @@ import numpy as np
 from qdkit.elites import double
 from qdkit.types import Context, Key, Operator, Proposal
 
-from .bounds import Bounds, Outside, check, floats, walls, within
+from .limits import Limits, Outside, check, floats, walls, within
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Line(Operator):
 
     iso: standard deviation of the noise on every entry.
     line: that of the step along the line, in units of the distance between the parents.
-    bounds, outside: as of `Gaussian`.
+    limits, outside: as of `Gaussian`.
 
     Rows 2i and 2i + 1 of the parents are x and y of child i. Raises ValueError for a negative iso
     or line, or low >= high.
@@ -32,13 +32,13 @@ class Line(Operator):
 
     iso: float = 0.01
     line: float = 0.2
-    bounds: Bounds | None = None
+    limits: Limits | None = None
     outside: Outside = "reflect"
     name: str = "line"
     arity: int = 2
 
     def __post_init__(self) -> None:
-        check(self.bounds, self.outside)
+        check(self.limits, self.outside)
         if not (self.iso >= 0 and self.line >= 0):
             raise ValueError(f"iso and line are standard deviations, 0 or more, not {self.iso!r} and {self.line!r}")
 
@@ -50,7 +50,7 @@ class Line(Operator):
     def vary(self, key: Key, parents: Any) -> jax.Array:
         """The children `[n, ...]` of `parents` `[2n, ...]`; pure, and fit for `jax.jit` and `lax.scan`."""
         iso, line = (np.asarray(sigma, parents.dtype) for sigma in (self.iso, self.line))
-        return _add_noise(key, parents, iso, line, *walls(self.bounds, parents), outside=self.outside)
+        return _add_noise(key, parents, iso, line, *walls(self.limits, parents), outside=self.outside)
 
 
 @partial(jax.jit, static_argnames="outside")

@@ -31,7 +31,7 @@ class Portfolio(Operator):
         self.weights = np.ones(len(self.operators)) if weights is None else np.asarray(weights, np.float64)
         _check(self.operators, self.weights)
         self.arity = max(operator.arity for operator in self.operators)
-        self._sizes = [getattr(operator, "size", None) for operator in self.operators]
+        self._sizes = [operator.size for operator in self.operators]
         self.size = sum(size or 0 for size in self._sizes) if None not in self._sizes else None
         self._free = np.array([size is None for size in self._sizes])
         self._taken = np.zeros(self._free.sum(), int)  # how many turns each has taken

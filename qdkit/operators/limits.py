@@ -1,4 +1,4 @@
-"""Arrays of numbers as the operators over vectors need them: of floats, and within their bounds."""
+"""Arrays of numbers as the operators over vectors need them: of floats, and within their limits."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 
 Numbers = float | Sequence[float] | np.ndarray  # one for all entries of a genome, or one for each
-Bounds = tuple[Numbers, Numbers]  # (low, high); -inf or inf where there is none
+Limits = tuple[Numbers, Numbers]  # (low, high); -inf or inf where there is none
 Outside = Literal["reflect", "clip"]
 
 
-def check(bounds: Bounds | None, outside: Outside) -> None:
+def check(limits: Limits | None, outside: Outside) -> None:
     """Raises ValueError unless low < high everywhere and `outside` is one of the two ways."""
     if outside not in ("reflect", "clip"):
         raise ValueError(f"outside is 'reflect' or 'clip', not {outside!r}")
-    if bounds is None:
+    if limits is None:
         return
-    if len(bounds) != 2:
-        raise ValueError(f"bounds is a pair (low, high), each one number or one for each entry, not {bounds!r}")
-    low, high = (np.asarray(bound, np.float64) for bound in bounds)
+    if len(limits) != 2:
+        raise ValueError(f"limits is a pair (low, high), each one number or one for each entry, not {limits!r}")
+    low, high = (np.asarray(limit, np.float64) for limit in limits)
     if not np.all(low < high):
-        raise ValueError(f"bounds is (low, high) with low < high in every entry, not {bounds!r}")
+        raise ValueError(f"limits is (low, high) with low < high in every entry, not {limits!r}")
 
 
 def floats(genomes: Any, name: str) -> np.ndarray:
@@ -50,20 +50,20 @@ def spread(numbers: Numbers, genomes: jax.Array | np.ndarray, what: str) -> np.n
         ) from None
 
 
-def walls(bounds: Bounds | None, genomes: jax.Array | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`(low, high)` spread over a genome; rounded inwards where the genomes' dtype is coarser than the bounds."""
-    low, high = (-np.inf, np.inf) if bounds is None else bounds
-    bottom, top = spread(low, genomes, "the lower bound"), spread(high, genomes, "the upper bound")
+def walls(limits: Limits | None, genomes: jax.Array | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`(low, high)` spread over a genome; rounded inwards where the genomes' dtype is coarser than the limits."""
+    low, high = (-np.inf, np.inf) if limits is None else limits
+    bottom, top = spread(low, genomes, "the lower limit"), spread(high, genomes, "the upper limit")
     bottom = np.where(bottom < np.asarray(low, np.float64), np.nextafter(bottom, np.inf), bottom)
     top = np.where(top > np.asarray(high, np.float64), np.nextafter(top, -np.inf), top)
     return bottom.astype(genomes.dtype), top.astype(genomes.dtype)
 
 
 def within(genome: jax.Array, low: Any, high: Any, outside: Outside) -> jax.Array:
-    """The genomes, with what lies beyond a bound reflected at it, or set onto it ("clip").
+    """The genomes, with what lies beyond a limit reflected at it, or set onto it ("clip").
 
     Reflection folds the line, as between two mirrors, so that it takes one step from any distance;
-    an infinite entry, which has no reflection, is set onto the bound.
+    an infinite entry, which has no reflection, is set onto the limit.
     """
     if outside == "reflect":
         width = high - low
