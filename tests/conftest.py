@@ -20,7 +20,6 @@ os.environ |= {
     "MPLBACKEND": "agg",
     "MPLCONFIGDIR": str(CACHE / "matplotlib"),
     "JAX_NUMPY_RANK_PROMOTION": "raise",
-    "JUPYTER_PLATFORM_DIRS": "1",  # jupyter_core warns until one has chosen
 }
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
     os.environ.pop(name, None)

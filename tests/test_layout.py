@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +48,7 @@ def shipped(tracked: list[Path]) -> set[str]:
 def test_the_wheel_holds_every_file_under_one_name(tracked, tmp_path, links):
     """Every module and prompt is shipped below `qdkit`, nothing else is, and it runs from another folder."""
     wheel = zipfile.ZipFile(build(checkout(tracked, tmp_path / "source", links), tmp_path))
-    names = {name for name in wheel.namelist() if ".dist-info/" not in PurePosixPath(name).parts[0] + "/"}
+    names = {name for name in wheel.namelist() if not re.match(r"qdkit-[\d.]+\.dist-info/", name)}
     assert names == shipped(tracked)
 
     wheel.extractall(tmp_path / "site")
