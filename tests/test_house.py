@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -208,3 +210,30 @@ def test_the_readme_has_the_two_commands():
     install = "python3 -m pip install -c constraints.txt -e"
     assert lines.count(f"{install} . && python3 -m qdkit run arm") == 1
     assert lines.count(f"{install} '.[test]' && python3 tests/check.py") == 1
+
+
+def test_no_test_reaches_another_machine():
+    """A connection to this machine is made; one to another, or a look-up of its name, is refused with the reason."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()).close()
+    for stranger in ("192.0.2.1", "example.org"):  # the first is an address kept for documentation
+        with pytest.raises(RuntimeError, match=f"a test wanted to reach '{stranger}'"):
+            socket.create_connection((stranger, 80))
+
+
+def test_in_ci_a_skipped_test_is_a_failure(tmp_path):
+    """A test or a whole file that is skipped fails where CI is set, with its reason."""
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    (tmp_path / "test_one.py").write_text("import pytest\n@pytest.mark.skip('no browser')\ndef test_a(): pass\n")
+    (tmp_path / "test_file.py").write_text("import pytest\npytest.importorskip('browser')\n")
+    options = ["-q", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--rootdir", tmp_path]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, tmp_path],
+        cwd=tmp_path,
+        env=os.environ | {"CI": "true"},
+        capture_output=True,
+        text=True,
+    )
+    for reason in ("could not import 'browser'", "no browser"):
+        assert f"in CI a skipped test is a failure. Skipped: {reason}" in ran.stdout
+    assert ran.returncode == 1
