@@ -22,15 +22,17 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
     {"types", "elites", "record"},
-    {"flow", "bandits", "llm", "budget", "sandbox"},
-    {"novelty", "axes", "metrics", "viz", "ledger", "operators", "feedback", *SHELVES},
+    {"flow", "bandits", "llm", "budget", "sandbox", "compiled"},
+    {"novelty", "axes", "metrics", "viz", "ledger", "operators", "feedback", "stages", *SHELVES},
+    {"parts", "seen", "progress"},
     {"search"},
-    {"runs", "testing"},
+    {"catalog", "testing", "doctor"},
+    {"runs"},
     {"cli"},
     {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-MEET_THE_SHELVES = {"cli", "runs", "testing"}
+MEET_THE_SHELVES = {"catalog", "cli", "runs", "testing"}
 LIGHT = {"__init__", "__main__", "types", "record", "flow", "budget", "llm", "sandbox", "cli"}  # imported without jax
 BROAD = {"flow", "sandbox"}  # where whatever a stranger's code raises becomes an outcome
 
@@ -55,14 +57,17 @@ def parse(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
+def within(tree: ast.Module, kind: type[ast.AST], saying: str = "") -> set[ast.AST]:
+    """All that stands inside nodes of a kind whose source says something."""
+    outer = (node for node in ast.walk(tree) if isinstance(node, kind) and saying in ast.unparse(node))
+    return {node for each in outer for node in ast.walk(each)}
+
+
 def imports(tree: ast.Module, module: str) -> Iterator[tuple[str, bool]]:
-    """What a module imports, by full name, and whether that happens as soon as the module is imported."""
-    inside = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.Lambda) for n in ast.walk(f)}
-    inside |= {
-        n for f in ast.walk(tree) if isinstance(f, ast.If) and "TYPE_CHECKING" in ast.dump(f.test) for n in ast.walk(f)
-    }
+    """What a module imports, by full name, and whether at once; what only a type checker reads is not imported."""
+    inside, unread = within(tree, ast.FunctionDef), within(tree, ast.If, "if TYPE_CHECKING:")
     package = ("qdkit." + module).split(".")
-    for node in ast.walk(tree):
+    for node in set(ast.walk(tree)) - unread:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
