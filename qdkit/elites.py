@@ -157,6 +157,8 @@ def numbers(descriptor: Any, axes: int) -> np.ndarray:
             f"a descriptor is {axes} numbers for each candidate, and this is not numbers: {error}. "
             "Labels need an archive whose axis has labels."
         ) from None
+    if place.shape == (0,):
+        return place.reshape(0, axes)  # a list of no rows does not show its axes
     if place.ndim != 2 or place.shape[1] != axes:
         raise ValueError(
             f"the archive has {axes} axes, so descriptors have shape (n, {axes}), and these have {place.shape}"
