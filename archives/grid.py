@@ -46,7 +46,7 @@ class Grid(Archive):
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        if not isinstance(self.shape, Sequence):
+        if not isinstance(self.shape, Sequence | np.ndarray):
             raise ValueError(f"shape has an entry for each axis: ({self.shape},), not {self.shape}")
         if len(self.shape) == 0 or len(self.shape) != len(self.bounds):
             raise ValueError(
