@@ -99,6 +99,7 @@ BAD_DOMAINS = {
     "otherwise alone than among 6": points(evaluate=lambda self, x: Evaluation(x.sum(1) - x.sum(1).mean(), x)),
     "bounds is not what a Grid takes": points(bounds=((1, 0), (0, 1))),
     "the descriptors do not fit the domain's bounds: the archive has 1 axes": points(bounds=((0, 1),)),
+    "no seed has a descriptor": points(evaluate=told(descriptor=lambda n: [[0, np.nan]] * n)),
     "most seeds lie within bounds, ((5, 6), (0, 1)), and of these 0% do": points(bounds=((5, 6), (0, 1))),
     "bounds has 2 axes, and names has 1": points(names=("x",)),
     "limits are (low, high) with low < high": points(limits=(1, 0)),
