@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -35,16 +36,20 @@ class CVT(Archive):
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        if not isinstance(self.centroids, list | tuple | np.ndarray):
+        given = self.centroids
+        if isinstance(given, jax.core.Tracer) or not isinstance(given, Sequence | np.ndarray | jax.Array):
             return  # jax is rebuilding the tree, with a tracer or a placeholder in place of the array
-        centroids = np.asarray(self.centroids, np.float64)
+        try:
+            centroids = np.asarray(given, np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"centroids are finite numbers of shape (cells, axes), and these are not: {error}"
+            ) from None
         if centroids.ndim != 2 or 0 in centroids.shape or not np.isfinite(centroids).all():
             raise ValueError(f"centroids are finite numbers of shape (cells, axes), not {centroids.shape}")
         axes = centroids.shape[1]
-        bounds = self.bounds or tuple(zip(centroids.min(0), centroids.max(0), strict=True))
-        bounds = tuple((float(low), float(high)) for low, high in bounds)
-        if len(bounds) != axes or (self.bounds and any(not low < high for low, high in bounds)):
-            raise ValueError(f"bounds are {axes} pairs (low, high) with low < high, one for each axis, not {bounds}")
+        around = tuple((float(low), float(high)) for low, high in zip(centroids.min(0), centroids.max(0), strict=True))
+        bounds = _checked(self.bounds, axes) if self.bounds else around
         if self.outside not in ("clip", "reject"):
             raise ValueError(f"outside is 'clip' or 'reject', not {self.outside!r}")
         names = tuple(self.names) or tuple(f"axis {i}" for i in range(axes))
@@ -71,13 +76,14 @@ class CVT(Archive):
         """
         from sklearn.cluster import k_means
 
-        low, high = np.asarray(bounds, np.float64).reshape(-1, 2).T
-        if cells < 1 or not (low < high).all():
-            raise ValueError(f"{cells} cells over {bounds}: at least one cell, and bounds with low < high, are needed")
+        if cells < 1:
+            raise ValueError(f"a CVT has at least one cell, not {cells}")
+        bounds = _checked(bounds, len(bounds))
+        low, high = np.array(bounds).T
         random = np.random.default_rng(seed)
         points = random.uniform(low, high, (max(samples or 10 * cells, cells), len(low)))
         centroids, *_ = k_means(points, cells, init="random", n_init=1, random_state=seed)
-        return cls(np.asarray(centroids), tuple(zip(low, high, strict=True)), outside, names)
+        return cls(np.asarray(centroids), bounds, outside, names)
 
     @property
     def cells(self) -> int:
@@ -92,7 +98,8 @@ class CVT(Archive):
     @jax.jit
     def cell(self, descriptor: jax.Array) -> jax.Array:
         """int32 `[n]`. A nan belongs to no cell; what is outside the box as `outside` says."""
-        nearest = jax.lax.map(lambda d: jnp.argmin(jnp.sum((self.centroids - d) ** 2, -1)), descriptor, batch_size=64)
+        distance = lambda d: jnp.sum((self.centroids - d[None]) ** 2, -1)
+        nearest = jax.lax.map(lambda d: jnp.argmin(distance(d)), descriptor, batch_size=64)
         belongs = ~jnp.isnan(descriptor).any(1)
         if self.outside == "reject":
             belongs &= self.inside(descriptor)
@@ -101,5 +108,18 @@ class CVT(Archive):
     @jax.jit
     def inside(self, descriptor: jax.Array) -> jax.Array:
         """bool `[n]`: within the bounds of every axis, the bounds included."""
-        low, high = np.asarray(self.bounds).T
+        low, high = np.asarray(self.bounds).T[:, None]
         return ((low <= descriptor) & (descriptor <= high)).all(1)
+
+
+def _checked(bounds: Any, axes: int) -> Bounds:
+    """`bounds` as pairs of floats, or an error that says what they should be."""
+    try:
+        low, high = np.asarray(bounds, np.float64).reshape(axes, 2).T
+        if np.isfinite([low, high]).all() and (low < high).all() and np.shape(bounds) == (axes, 2):
+            return tuple(zip(low.tolist(), high.tolist(), strict=True))
+    except (TypeError, ValueError):
+        pass  # the same sentence for what is no array of pairs at all
+    raise ValueError(
+        f"bounds are {axes} pairs (low, high) of finite numbers with low < high, one for each axis, not {bounds}"
+    )

@@ -46,9 +46,12 @@ class Grid(Archive):
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shape, Sequence | np.ndarray):
+            raise ValueError(f"shape has an entry for each axis: ({self.shape},), not {self.shape}")
         if len(self.shape) == 0 or len(self.shape) != len(self.bounds):
             raise ValueError(
-                f"shape has {len(self.shape)} entries and bounds {len(self.bounds)}: give one of each for every axis"
+                f"shape has {len(self.shape)} axes and bounds has {len(self.bounds)}: "
+                "give one entry of each for every axis"
             )
         if self.outside not in ("clip", "reject"):
             raise ValueError(f"outside is 'clip' or 'reject', not {self.outside!r}")
@@ -82,7 +85,7 @@ class Grid(Archive):
         if self.labels(axis):
             return np.arange(size + 1) - 0.5
         edges = np.asarray(given, np.float64)
-        return np.linspace(edges[0], edges[-1], size + 1) if len(edges) == 2 else edges
+        return np.linspace(edges[0], edges[1], size + 1) if len(edges) == 2 else edges
 
     @jax.jit
     def cell(self, descriptor: jax.Array) -> jax.Array:
@@ -98,7 +101,7 @@ class Grid(Archive):
     @jax.jit
     def inside(self, descriptor: jax.Array) -> jax.Array:
         """bool `[n]`: within the bounds of every axis, the bounds included."""
-        low, high = np.array([(edges[0], edges[-1]) for edges in map(self.edges, range(self.axes))]).T
+        low, high = np.array([(edges[0], edges[-1]) for edges in map(self.edges, range(self.axes))]).T[:, None]
         return ((low <= descriptor) & (descriptor <= high)).all(1)
 
     def encode(self, descriptor: Sequence[Sequence[Any]] | np.ndarray | Any) -> np.ndarray:
@@ -113,13 +116,11 @@ class Grid(Archive):
             raise ValueError(
                 f"the archive has {self.axes} axes, so each descriptor has {self.axes} entries; one has another number"
             )
-        return numbers([[self._number(i, x) for i, x in enumerate(row)] for row in rows], self.axes).reshape(
-            -1, self.axes
-        )
+        return numbers([[self._number(i, x) for i, x in enumerate(row)] for row in rows], self.axes)
 
     def _number(self, axis: int, value: Any) -> Any:
         labels = self.labels(axis)
-        if labels is None or value is None or (isinstance(value, float) and math.isnan(value)):
+        if labels is None or value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
             return math.nan if value is None else value
         if str(value) in labels:
             return labels.index(str(value))
@@ -144,8 +145,8 @@ def _checked(axis: int, size: int, given: Any) -> Axis:
     if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
         raise ValueError(f"bounds[{axis}] is (low, high), a list of edges or a list of labels, not {given!r}")
     given = tuple(given)
-    if int(size) != size or size < 1:
-        raise ValueError(f"shape[{axis}] is {size}: an axis has at least one cell")
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise ValueError(f"shape[{axis}] is {size}: an axis has a whole number of cells, at least one")
     if given and all(isinstance(x, str) for x in given):
         if len(given) != size or len(set(given)) != size:
             raise ValueError(f"axis {axis} has {size} cells, so bounds[{axis}] is {size} different labels, not {given}")
@@ -156,7 +157,8 @@ def _checked(axis: int, size: int, given: Any) -> Axis:
         raise ValueError(f"bounds[{axis}] mixes labels and numbers: {given}") from None
     if len(edges) not in (2, size + 1):
         raise ValueError(
-            f"bounds[{axis}] is (low, high) or, for {size} cells, {size + 1} edges, not {len(edges)} numbers"
+            f"axis {axis} has {size} cells, so bounds[{axis}] is (low, high) or {size + 1} edges, "
+            f"not {len(edges)} numbers"
         )
     if not all(math.isfinite(x) for x in edges) or any(a >= b for a, b in itertools.pairwise(edges)):
         raise ValueError(f"bounds[{axis}] is {edges}: finite numbers, each greater than the one before, are needed")

@@ -59,7 +59,8 @@ class Added(NamedTuple):
 def empty(cells: int, axes: int, payload: Any) -> Elites:
     """No elites yet. `payload` is one example: a pytree of scalars or arrays, of which -1 is stored everywhere."""
     spread = lambda x: jnp.full((cells, *jnp.shape(x)), -1, jnp.asarray(x).dtype)
-    return Elites(jnp.full(cells, -jnp.inf), jnp.full((cells, axes), jnp.nan), jax.tree.map(spread, payload))
+    objective, descriptor = jnp.full(cells, -jnp.inf, float), jnp.full((cells, axes), jnp.nan, float)
+    return Elites(objective, descriptor, jax.tree.map(spread, payload))
 
 
 @jax.jit
@@ -72,6 +73,7 @@ def insert(
     or padded row needs no special case.
     """
     cells, n = elites.objective.shape[0], objective.shape[0]
+    objective = objective.astype(elites.objective.dtype)  # compared as kept, or rounding alone could improve
     valid = (cell >= 0) & jnp.isfinite(objective) & jnp.isfinite(descriptor).all(1)
     place = jnp.where(valid, cell, 0)
     before = elites.objective[place]
@@ -155,6 +157,8 @@ def numbers(descriptor: Any, axes: int) -> np.ndarray:
             f"a descriptor is {axes} numbers for each candidate, and this is not numbers: {error}. "
             "Labels need an archive whose axis has labels."
         ) from None
+    if place.shape == (0,):
+        return place.reshape(0, axes)  # a list of no rows does not show its axes
     if place.ndim != 2 or place.shape[1] != axes:
         raise ValueError(
             f"the archive has {axes} axes, so descriptors have shape (n, {axes}), and these have {place.shape}"
