@@ -1,0 +1,37 @@
+"""A model server for tests, with every fault to order.
+
+from qdkit.testing import FAULTS, ModelServer
+
+def test_my_operator():
+    with ModelServer(["a first answer", FAULTS["busy"], "a second"]) as server:
+        ...
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "FAULTS": "replies",
+    "Hang": "replies",
+    "ModelServer": "server",
+    "RESET": "replies",
+    "Raw": "replies",
+    "Reply": "replies",
+    "error": "replies",
+    "heavy_tail": "server",
+    "likely": "replies",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"qdkit.testing.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'qdkit.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
