@@ -151,8 +151,9 @@ class Purse:
     def reserve(self, most: Cost) -> Iterator[Callable[[Cost], None]]:
         """Holds `most`, and yields the function to call once with the actual cost; see `qdkit.record.Record.reserve`.
 
-        An actual cost whose price is unknown counts as `most`. Waits while only what others hold is in the way: they may turn out cheaper. Raises Exhausted if
-        `most` is more than is left, and ValueError if dollars are limited and the price is unknown.
+        An actual cost whose price is unknown counts as `most`. Waits while only what others hold is in
+        the way: they may turn out cheaper. Raises Exhausted if `most` is more than is left, and ValueError
+        if dollars are limited and the price is unknown.
         """
         _priced(self.budget, most)
         self._take(most)
