@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -123,8 +122,8 @@ def test_a_broken_connection_is_one(name):
 
 def test_a_hanging_answer_ends_when_the_server_closes():
     """No test waits for it: closing lets go of every connection."""
-    server = ModelServer([FAULTS["hang"]])
-    heard = []
+    arrived, heard = threading.Event(), []
+    server = ModelServer(lambda body: arrived.set() or FAULTS["hang"])
 
     def hang():
         try:
@@ -134,8 +133,7 @@ def test_a_hanging_answer_ends_when_the_server_closes():
 
     thread = threading.Thread(target=hang)
     thread.start()
-    while not server.log:
-        time.sleep(0.001)
+    assert arrived.wait(5)
     server.close()
     thread.join(5)
     assert len(heard) == 1 and server.log[0].status == 0

@@ -12,6 +12,7 @@ from typing import Any
 from qdkit.llm.fault import Fault, ModelError, attempt
 
 OPENAI = "https://api.openai.com/v1"
+NO_KEY = "none"  # the package insists on some key
 _LOCK = threading.Lock()
 
 
@@ -28,7 +29,10 @@ class Server:
         timeout: the seconds in which nothing at all may arrive.
         """
         client, options = self._client(), {"timeout": timeout}
-        return attempt(lambda: client.post(path, cast_to=object, body=body, options=options))
+        heard = attempt(lambda: client.post(path, cast_to=object, body=body, options=options))
+        if isinstance(heard, Fault) and self.api_key != NO_KEY:
+            return heard._replace(said=heard.said.replace(self.api_key, "<the key>"))
+        return heard
 
     def models(self) -> list[str]:
         """The names the server lists; none if it does not say."""
@@ -51,7 +55,7 @@ def server_at(base_url: str | None, api_key: str | None) -> Server:
             "no model can be asked: set OPENAI_API_KEY to a key of OpenAI, or base_url= (or OPENAI_BASE_URL) to the "
             "address of another server, such as http://localhost:11434/v1 for Ollama"
         )
-    return Server((address or OPENAI).rstrip("/"), key or "none")  # the package insists on some key
+    return Server((address or OPENAI).rstrip("/"), key or NO_KEY)
 
 
 @cache

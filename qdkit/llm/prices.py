@@ -19,7 +19,8 @@ Prices = Mapping[str, tuple[float, float]]  # model -> US dollars per million to
 def checked(prices: Prices) -> Prices:
     """The table, or a ValueError that says which line is wrong."""
     for model, pair in prices.items():
-        if len(pair) != 2 or not all(isinstance(p, (int, float)) and 0 <= p < math.inf for p in pair):
+        numbers = pair if isinstance(pair, tuple | list) else ()
+        if len(numbers) != 2 or not all(isinstance(p, int | float) and 0 <= p < math.inf for p in numbers):
             raise ValueError(
                 f"prices[{model!r}] should be (in, out) in US dollars per million tokens, such as (0.05, 0.4): {pair!r}"
             )
