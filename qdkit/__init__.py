@@ -11,16 +11,21 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Answer": "qdkit.llm",
     "Archive": "qdkit.elites",
     "Batch": "qdkit.types",
+    "Budget": "qdkit.budget",
     "Candidate": "qdkit.types",
     "Context": "qdkit.types",
     "Elites": "qdkit.elites",
+    "Embedder": "qdkit.llm",
     "Evaluation": "qdkit.types",
     "Judgement": "qdkit.types",
+    "LLM": "qdkit.llm",
     "Operator": "qdkit.types",
     "Outcome": "qdkit.types",
     "Proposal": "qdkit.types",
+    "Question": "qdkit.llm",
     "Search": "qdkit.search",
     "load": "qdkit.runs",
 }

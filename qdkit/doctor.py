@@ -7,10 +7,7 @@ import platform
 import sys
 from importlib.util import find_spec
 
-from rich import print
-from rich.table import Table
-
-import qdkit
+from qdkit import __version__
 
 CORE = ("numpy", "jax", "jaxlib", "ribs", "openai", "matplotlib", "cyclopts", "tqdm")
 EXTRAS = {
@@ -21,8 +18,11 @@ EXTRAS = {
 
 def report() -> None:
     """Prints versions, devices, and what each missing extra would add."""
+    from rich import print
+    from rich.table import Table
+
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("qdkit", qdkit.__version__)
+    table.add_row("qdkit", __version__)
     table.add_row("python", f"{sys.version.split()[0]} on {platform.system()} {platform.machine()}")
     for name in CORE:
         table.add_row(name, _version(name))

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
 
@@ -30,6 +30,13 @@ class Cost:
     dollars: float = 0.0
     tokens: int = 0
     calls: int = 1
+    evaluations: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+NOTHING = Cost(calls=0)
 
 
 class Exhausted(Exception):
@@ -48,9 +55,10 @@ class Record(Protocol):
         ...
 
     def reserve(self, most: Cost) -> AbstractContextManager[Callable[[Cost], None]]:
-        """Holds `most` of the budget during a call; call what it yields with the actual cost.
+        """Holds `most` of the budget during an attempt; call what it yields with the actual cost.
 
-        Raises Exhausted if the budget, less what other calls hold, does not cover it.
+        An attempt left without a word is charged at its most: nobody knows what became of it. Raises
+        Exhausted if the budget, less what other calls hold, does not cover it.
         """
         ...
 

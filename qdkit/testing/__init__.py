@@ -1,9 +1,13 @@
-"""Checks for parts of your own: what a search relies on, tried out on small examples.
+"""For tests of your own: checks of the parts of a search, and a model server with every fault to order.
 
-from qdkit.testing import check_domain
+from qdkit.testing import FAULTS, ModelServer, check_domain
 
 def test_my_domain():
     check_domain(MyDomain())
+
+def test_my_operator():
+    with ModelServer(["a first answer", FAULTS["busy"], "a second"]) as server:
+        ...
 """
 
 from __future__ import annotations
@@ -15,6 +19,15 @@ _HOME = {
     "check_archive": "archives",
     "check_domain": "conformance",
     "check_operator": "conformance",
+    "FAULTS": "replies",
+    "Hang": "replies",
+    "ModelServer": "server",
+    "RESET": "replies",
+    "Raw": "replies",
+    "Reply": "replies",
+    "error": "replies",
+    "heavy_tail": "server",
+    "likely": "replies",
 }
 
 __all__ = [*_HOME]

@@ -1,0 +1,108 @@
+"""One recorded call: asked of the record first, paid for, paced, tried again, and kept before it is used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from qdkit.llm.answer import Usage, read_usage
+from qdkit.llm.client import Server
+from qdkit.llm.fault import Fault, Kind, ModelError, mend
+from qdkit.llm.pace import Limits, OutOfPatience, Turn, pace_of
+from qdkit.record import NOTHING, Cost, current
+
+JSON = Mapping[str, Any]
+TRIES = 6  # of one call, those that found out that the server is down not counted
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request and its terms.
+
+    body: what is sent, and what the record says was sent.
+    most: what one attempt can cost.
+    booked: tokens to count against the limit per minute until the true number is known.
+    price: US dollars of a usage, told the server's reply.
+    timeout, patience: seconds without a byte, and until a call that cannot be sent is given up.
+    """
+
+    server: Server
+    path: str
+    body: Mapping[str, Any]
+    most: Cost
+    booked: int
+    price: Callable[[Usage, Mapping[str, Any]], float]
+    limits: Limits
+    timeout: float
+    patience: float
+
+    def cost(self, heard: Mapping[str, Any] | Fault) -> Cost:
+        """What an attempt cost; its most, where the answer was lost or nobody counted."""
+        if isinstance(heard, Fault):
+            return self.most if heard.kind == Kind.LOST else NOTHING
+        usage = read_usage(heard)
+        if usage is None:
+            return self.most
+        return Cost(self.price(usage, heard), usage.input + usage.output)
+
+
+class Heard(NamedTuple):
+    """What came of a call.
+
+    reply: the server's; the fault, where its filter refused the question; None where no answer came.
+    error: why none came. cost: of all attempts. seconds: of the last.
+    """
+
+    reply: Mapping[str, Any] | Fault | None
+    error: str
+    cost: Cost
+    seconds: float
+
+
+def recorded(call: Call, worded: Callable[[Heard], JSON]) -> JSON:
+    """The answer of the record, or a new one, `worded` as a JSON value and kept in the record.
+
+    Raises ModelError if asking again cannot help, and Exhausted if the budget does not cover it.
+    """
+    known = current().recall(call.body)
+    if known is not None:
+        return known
+    pace = pace_of(call.server.base_url, call.body["model"])
+    until, lost, failures, tries, reason = pace.clock.now() + call.patience, NOTHING, 0, 0, "none could be sent"
+    while tries < TRIES:
+        until += pace.book(call.limits, call.booked)  # a limit of our own is no fault to lose patience with
+        try:
+            with pace.turn(until) as turn:
+                answer, cost = _attempt(call, turn, lost, worded)
+        except OutOfPatience:
+            break
+        pace.settle(call.limits, call.booked, cost.tokens)
+        if answer is not None:
+            return answer
+        assert isinstance(turn.heard, Fault)
+        if turn.heard.kind == Kind.WRONG:
+            raise ModelError(mend(turn.heard, call.body["model"], call.server.base_url, call.server.models))
+        reason, lost, failures = turn.heard.said, lost + cost, failures + 1
+        tries += turn.heard.kind != Kind.BUSY and not turn.probe
+        pace.back_off(failures, until, turn.heard.retry_after or 0.0)
+    answer = worded(Heard(None, f"no answer in {failures} attempts: {reason}", lost, 0.0))
+    current().keep(call.body, answer)
+    return answer
+
+
+def _attempt(call: Call, turn: Turn, lost: Cost, worded: Callable[[Heard], JSON]) -> tuple[JSON | None, Cost]:
+    """Sends the request once: the answer, kept, or None if there was a fault; and what that cost."""
+    record = current()
+    with record.reserve(call.most) as spend:
+        started = time.perf_counter()
+        turn.heard = heard = call.server.post(call.path, call.body, call.timeout)
+        seconds = time.perf_counter() - started
+        cost = call.cost(heard)
+        spend(cost)
+        if isinstance(heard, Fault) and heard.kind != Kind.FILTERED:
+            return None, cost
+        answer = worded(Heard(heard, "", lost + cost, seconds))
+        record.keep(call.body, answer)
+    return answer, cost
