@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import sys
@@ -79,9 +80,9 @@ def run(
         "operator": operator,
         "settings": settings,
     }
-    search = _searched(domain, **order, run=out or _free_folder(domain))
+    search = _searched(domain, evaluations, **order, run=out or _free_folder(domain))
     search.ledger.event(0, "order", {"domain": domain, "evaluations": evaluations, **order})
-    _go(search, evaluations)
+    _go(search)
 
 
 def resume(run: Path, /, *, evaluations: int | None = None, domain: str | None = None) -> None:
@@ -107,7 +108,7 @@ def resume(run: Path, /, *, evaluations: int | None = None, domain: str | None =
     named, meant = order.pop("domain"), order.pop("evaluations")
     if domain is None and named not in catalog.DOMAINS:
         raise ValueError(f"{run} searches a domain of your own: name it again, --domain {named}")
-    _go(_searched(domain or named, **order, run=run, resume=True), evaluations or meant)
+    _go(_searched(domain or named, evaluations or meant, **order, run=run, resume=True))
 
 
 def show(run: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
@@ -138,6 +139,7 @@ def doctor() -> None:
 
 def _searched(
     domain: str,
+    evaluations: int,
     *,
     batch: int,
     seed: int,
@@ -148,15 +150,26 @@ def _searched(
     resume: bool = False,
 ) -> Search:
     """The search that the words of a command line describe."""
+    from qdkit.budget import Budget
     from qdkit.search import Search
 
+    budget = Budget(evaluations=evaluations)
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     mine = lambda part: {o.name: plain[o.name] for o in catalog.options(part) if plain.get(o.name) is not None}
     part = catalog.found(domain)
     searched: Any = part(**mine(part)) if inspect.isclass(part) else part
     cells, made = catalog.ARCHIVES[archive], _operator(searched, operator)
     where = cells(searched, **mine(cells))
-    return Search(searched, where, made(searched, batch, **mine(made)), batch=batch, seed=seed, run=run, resume=resume)
+    return Search(
+        searched,
+        where,
+        made(searched, batch, **mine(made)),
+        batch=batch,
+        seed=seed,
+        budget=budget,
+        run=run,
+        resume=resume,
+    )
 
 
 def _operator(domain: Any, name: str | None) -> Callable[..., Any]:
@@ -179,8 +192,13 @@ def _with_settings(command: Callable[..., None], words: Sequence[str]) -> Callab
         }
         parts["Operator"] = _operator(part, operator)
         parameters += [option for title, part in parts.items() if part for option in _options(Group(title), part)]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return command
+
+    @functools.wraps(command)
+    def with_settings(*args: Any, **settings: Any) -> None:
+        command(*args, **settings)
+
+    with_settings.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return with_settings
 
 
 def _given(words: Sequence[str], option: str) -> str | None:
@@ -211,17 +229,15 @@ def _free_folder(domain: str) -> Path:
     return next(path for i in range(1, sys.maxsize) if not (path := Path("results", f"{name}-{i}")).exists())
 
 
-def _go(search: Search, evaluations: int) -> None:
-    """Runs until `evaluations`, then shows what came of it."""
+def _go(search: Search) -> None:
+    """Runs until its budget is used up, then shows what came of it."""
     from rich import print
 
     path = search.ledger.path
     assert path is not None  # a command line always has a folder
     print(f"[bold]{type(search.domain).__name__}[/] into {search.archive.cells:,} cells, kept in {path}")
-    left = evaluations - (search.commits[-1].evaluations if search.commits else 0)
     try:
-        if left > 0:
-            search.run(-(-left // search.batch))
+        search.run()
     except KeyboardInterrupt:
         print(f"stopped; go on with [bold]qdkit resume {path}[/]")
         raise
@@ -255,6 +271,6 @@ def _in_words(value: Any) -> str:
 
 
 def _print_json(summary: dict[str, Any]) -> None:
-    from qdkit.stages import plain
+    from qdkit.plain import plain
 
     print(json.dumps(plain(summary), indent=2))

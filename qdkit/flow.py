@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Generic, NamedTuple, TypeVar
 
+from qdkit.record import Halt, Unanswered
 from qdkit.types import Domain, Evaluation, Genomes, Outcome
 
 Task = TypeVar("Task")
@@ -108,6 +109,10 @@ def attempt(domain: Domain, genomes: Genomes) -> Tried:
     """Evaluates all genomes at once; if that raises, one by one, so that only the guilty fail."""
     try:
         return [(slice(0, len(genomes)), domain.evaluate(genomes))]
+    except Halt:
+        raise
+    except Unanswered as error:
+        return [(slice(0, len(genomes)), Failure(Outcome.INFRASTRUCTURE, str(error)))]
     except Exception as error:  # noqa: BLE001 - the domain's code; what it raises is the candidate's outcome
         if len(genomes) == 1:
             return [(slice(0, 1), Failure(Outcome.FAILED, in_words(error)))]

@@ -29,6 +29,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qdkit.plain import to_json
+from qdkit.record import NOTHING, Cost
 from qdkit.types import NOBODY, Batch, Genome, Genomes
 
 FILE = "run.db"
@@ -220,6 +222,16 @@ class Ledger:
         ):
             yield task, call, json.loads(request), json.loads(answer)
 
+    def spent(self) -> Cost:
+        """What all recorded answers cost."""
+        total = NOTHING
+        for (cost,) in self._read("select json_extract(answer, '$.cost') from answers"):
+            known = json.loads(cost) if cost else {"calls": 1}
+            total += Cost(
+                **{**known, "dollars": np.nan if known.get("dollars", 0) is None else known.get("dollars", 0.0)}
+            )
+        return total
+
     def events(self) -> list[tuple[int, str, Any]]:
         """Every (after, kind, value), in order."""
         rows = self._read("select after, kind, value from events order by number")
@@ -232,7 +244,10 @@ class Ledger:
         """
         lines: list[Any] = sorted(self.about.items())
         lines += [("event", *event) for event in self.events()]
-        lines += [("answer", *answer) for answer in self.answers()]
+        for task, call, request, answer in self.answers():
+            lines.append(
+                ("answer", task, call, request, {k: v for k, v in answer.items() if k not in ("seconds", "cost")})
+            )
         for row in self._read("select * from candidates order by id"):
             lines.append(("candidate", *(x.hex() if isinstance(x, bytes) else x for x in row)))
         lines += [("commit", *commit._replace(seconds=0.0)) for commit in self.commits]
@@ -340,11 +355,6 @@ def genome_kind(genomes: Genomes) -> dict[str, Any]:
     return {"kind": "json"}
 
 
-def to_json(value: Any) -> str:
-    """Canonical JSON: keys sorted, nan refused (ValueError)."""
-    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-
-
 def _rows(batch: Batch, added: Any, task: int, kind: str) -> list[tuple[Any, ...]]:
     """The batch as rows of `candidates`."""
     store = {"array": lambda genome: genome.tobytes(), "json": to_json}.get(kind, lambda genome: genome)
@@ -391,7 +401,7 @@ def _digest(*parts: str | bytes) -> str:
 
 
 def _null(x: Any) -> Any:
-    return None if x != x else x
+    return None if x != x else x or type(x)(0)  # SQLite forgets the sign of -0.0, and a seal must not see it
 
 
 def _nan(x: Any) -> Any:
@@ -420,7 +430,7 @@ def _hold(path: Path) -> contextlib.ExitStack:
     held = contextlib.ExitStack()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR)
+        lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
         raise OSError(f"the run folder {path} cannot be written: {error.strerror}. Name one that can") from None
     held.callback(os.close, lock)

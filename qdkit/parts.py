@@ -6,7 +6,7 @@ import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from qdkit.stages import plain
+from qdkit.plain import plain
 
 
 def described(part: Any) -> dict[str, Any]:

@@ -12,21 +12,27 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def bar(search: Search, steps: int, *, shown: bool = True) -> Iterator[Callable[[], None]]:
-    """A progress bar over `steps` steps of `batch` candidates; call what it yields after each step."""
+def bar(search: Search, steps: int | None, *, shown: bool = True) -> Iterator[Callable[[], None]]:
+    """A progress bar over the evaluations of `steps` steps, or of the budget; call what it yields after each step."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")  # the bar is then drawn as text
         from tqdm.auto import tqdm
 
+    done = search.commits[-1].evaluations if search.commits else 0
+    most = [n for n in (steps and done + steps * search.batch, search.budget.evaluations) if n]
     with tqdm(
-        total=steps * search.batch, disable=not shown, unit=" evaluations", unit_scale=True, mininterval=0.25
+        initial=done,
+        total=min(most, default=None),
+        disable=not shown,
+        unit=" evaluations",
+        unit_scale=True,
+        mininterval=0.25,
     ) as line:
 
         def step() -> None:
-            now, before = search.commits[-1], search.commits[-2] if len(search.commits) > 1 else None
-            line.set_postfix_str(
-                f"coverage {now.coverage:.1%}, QD score {now.qd_score:,.4g}, best {now.best:.4g}", refresh=False
-            )
-            line.update(now.evaluations - (before.evaluations if before else 0))
+            now = search.commits[-1]
+            parts = [f"coverage {now.coverage:.1%}", f"QD score {now.qd_score:,.4g}", f"best {now.best:.4g}"]
+            line.set_postfix_str(", ".join(parts), refresh=False)
+            line.update(now.evaluations - line.n)
 
         yield step

@@ -39,8 +39,16 @@ class Cost:
 NOTHING = Cost(calls=0)
 
 
-class Exhausted(Exception):
+class Halt(Exception):
+    """Something that concerns the run and no single candidate; it goes through everything to the caller."""
+
+
+class Exhausted(Halt):
     """The budget does not cover the next call; the message says which limit and how far it is used."""
+
+
+class Unanswered(Exception):
+    """No answer came, through nobody's fault but the other side's; the message says what was tried."""
 
 
 class Record(Protocol):
@@ -49,8 +57,8 @@ class Record(Protocol):
     def recall(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The answer recorded for this task's next call, or None if it was never made.
 
-        Raises RuntimeError if the recorded call asked something else: the code or its settings
-        have changed since.
+        Raises Halt if the recorded call asked something else: the code or its settings have changed
+        since. Raises Exhausted if the call was refused then.
         """
         ...
 

@@ -9,25 +9,32 @@ with a run is to make it again: evaluations and answers come from its ledger as 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
 from qdkit import metrics
+from qdkit.budget import Budget, Purse
 from qdkit.compiled import keep_compilations
 from qdkit.elites import NOWHERE, Archive, Elites, double, sample
 from qdkit.flow import Flow, Workers, attempt
-from qdkit.ledger import Commit, Ledger, genome_kind, to_json, write_elites
+from qdkit.ledger import Commit, Ledger, genome_kind, write_elites
+from qdkit.novelty import Distinct
 from qdkit.parts import described, said
+from qdkit.plain import to_json
+from qdkit.record import Exhausted, Unanswered, recording
 from qdkit.seen import Seen
-from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded
-from qdkit.types import NOBODY, Axes, Batch, Context, Domain, Judge, Key, Operator, Outcome, Proposal
+from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded, unmade, with_outcome
+from qdkit.taskrecord import TaskRecord
+from qdkit.types import NOBODY, Axes, Batch, Context, Domain, Filter, Judge, Key, Operator, Outcome, Proposal
 
 SEEDS = 16  # asked of the domain at least, however small a batch is
 
@@ -38,6 +45,15 @@ class Task(NamedTuple):
     number: int
     key: Key
     make: Callable[[Key], Proposal]
+    allowed: int  # evaluations
+    known: int  # candidates there were
+
+
+class Goal(NamedTuple):
+    """How far starts may go."""
+
+    steps: int
+    evaluations: int | None = None
 
 
 class Search(Seen):
@@ -48,6 +64,8 @@ class Search(Seen):
     in_flight: how many steps are worked on at the same time, each from a state up to `ahead` steps
       old (`4 * in_flight` where left out). Keep 1 for numbers, and take as many for language models
       as the server bears.
+    novelty: which candidates are new; no text, program or other JSON twice where left out, None for any.
+    budget: what the run may spend; with it, `run()` goes on until a limit is met.
     executor: makes an executor (processes, a cluster) on which candidates are evaluated one by one.
     run: a folder to keep the run in, from which it can be looked at and gone on with; `resume=True`
       goes on with the run that is there.
@@ -65,8 +83,10 @@ class Search(Seen):
         seed: int = 0,
         judge: Judge = given,
         axes: Axes = features,
+        novelty: Filter | Literal["distinct"] | None = "distinct",
         in_flight: int = 1,
         ahead: int | None = None,
+        budget: Budget | None = None,
         executor: Callable[[], Executor] | None = None,
         run: str | Path | None = None,
         resume: bool = False,
@@ -79,7 +99,8 @@ class Search(Seen):
         self.domain, self.archive, self.operator = domain, archive, operator
         self.judge, self.axes = judge, axes
         self.floor = float(getattr(domain, "floor", 0.0))
-        self.batch, self.seed = int(batch), int(seed)
+        self.novelty = Distinct() if novelty == "distinct" else novelty
+        self.batch, self.seed, self.budget = int(batch), int(seed), budget or Budget()
         self._root, self._ahead = jax.random.key(self.seed), int(ahead)
         self._flow: Flow[Task, Batch] = Flow(self._work, in_flight=int(in_flight), ahead=self._ahead)
         self._workers = Workers(executor) if executor else None
@@ -93,19 +114,26 @@ class Search(Seen):
             self._elites = archive.init(example)
         self._started, self._seconds = 0, 0.0
         self.commits: list[Commit] = []
-        self._goals: list[tuple[int, int]] = []  # (commits, how far starts may go from then on)
+        self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
+        self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
+        self.stopped = ""  # why the last sitting ended before its goal
 
         if resume and run is not None:
             self.ledger = Ledger.open(Path(run), write=True)
-            self._recall()
+            self._was = self.ledger.commits
         else:
             self.ledger = Ledger.create(Path(run) if run is not None else None, self._about())
-            self._recorded = 0
+            self._was = []
+        self._recorded = len(self._was)
+        spent = self.ledger.spent()
+        seconds = self._was[-1].seconds if self._was else 0.0
+        self._purse = Purse(replace(self.budget, evaluations=None), spent, seconds)
+        self._recall()
 
     # What a user does.
 
-    def run(self, n: int, *, progress: bool = True) -> Search:
-        """Makes `n` steps, with a progress bar."""
+    def run(self, n: int | None = None, *, progress: bool = True) -> Search:
+        """Makes `n` steps, or as many as the budget allows, with a progress bar."""
         from qdkit.progress import bar
 
         with bar(self, n, shown=progress) as step:
@@ -113,17 +141,21 @@ class Search(Seen):
                 step()
         return self
 
-    def steps(self, n: int) -> Iterator[Batch]:
-        """Makes `n` steps, and yields each batch once it is in the archive.
+    def steps(self, n: int | None = None) -> Iterator[Batch]:
+        """Makes `n` steps, or as many as the budget allows, and yields each batch once it is in the archive.
 
-        The caller may stop at any step; a later call goes on from there.
+        The caller may stop at any step; a later call goes on from there. `stopped` says why, where a
+        limit of the budget came before the `n`-th step.
         """
-        if n != int(n) or n < 1:
+        if n is None and not self.budget.limits():
+            raise ValueError("say how many steps to make, or give the search a budget")
+        if n is not None and (n != int(n) or n < 1):
             raise ValueError(f"a search makes a whole number of steps from 1, not {n}")
-        self._aim(len(self.commits) + int(n))
+        n = int(n or sys.maxsize - len(self.commits))
+        self._aim(Goal(len(self.commits) + n, self.budget.evaluations))
         since = time.monotonic() - self._seconds
         try:
-            for batch in self._flow.run(self._start, int(n)):
+            for batch in self._flow.run(self._start, n):
                 self._seconds = time.monotonic() - since
                 yield self._commit(batch)
         finally:
@@ -149,23 +181,29 @@ class Search(Seen):
 
     # Start and commit run in order in the caller's thread; work runs in the flow.
 
-    def _aim(self, goal: int) -> None:
-        """How far starts may go. With steps in flight it decides which state they see, so it is an event."""
-        if self._ahead > 1 and (not self._goals or self._goals[-1][1] != goal):
-            self.ledger.event(len(self.commits), "goal", goal)
+    def _aim(self, goal: Goal, why: str = "") -> None:
+        """How far starts may go. Where that decides what they see, it is an event that a replay reads."""
+        self.stopped = why
+        decides = self._ahead > 1 or goal.evaluations is not None or why
+        if decides and (not self._goals or self._goals[-1][1] != goal):
+            self.ledger.event(len(self.commits), "goal", [*goal, why])
         self._goals.append((len(self.commits), goal))
 
     def _start(self) -> Task | None:
         number = self._started
         goal = [goal for after, goal in self._goals if after <= len(self.commits)][-1]
-        if number >= goal:
+        allowed = self._allowance(goal)
+        if number >= goal.steps or not allowed:
             return None
+        if number >= self._recorded and (why := self._purse.exhausted()):
+            self._aim(goal._replace(steps=number), why)
+            return None
+        if number >= self._founding > len(self.commits):
+            return None  # nothing to start from until every seed was tried
         key, pick = jax.random.split(jax.random.fold_in(self._root, number + 1))
         if number < self._founding:
-            some = slice(number * self.batch, (number + 1) * self.batch)
-            make = lambda key: self._seeds.take(some)
-        elif len(self.commits) < self._founding:
-            return None  # nothing to start from until every seed was tried
+            seeds = self._seeds.take(slice(number * self.batch, (number + 1) * self.batch))
+            make = lambda key: seeds
         else:
             operator = self.operator.turn(self.batch)
             with double():
@@ -173,21 +211,49 @@ class Search(Seen):
             context = Context(self._rows(cells))
             make = lambda key: operator.propose(key, context, self.batch)
         self._started += 1
-        return Task(number, key, make)
+        self._allowed[number] = allowed
+        return Task(number, key, make, allowed, self._candidates)
+
+    def _allowance(self, goal: Goal) -> int:
+        """How many evaluations the next task may make."""
+        if goal.evaluations is None:
+            return self.batch
+        made = self.commits[-1].evaluations if self.commits else 0
+        left = goal.evaluations - made - sum(self._allowed.values())
+        if left <= 0 and not self._allowed:
+            self.stopped = f"{made:,} of {goal.evaluations:,} evaluations are used"
+        return min(self.batch, max(0, left))
 
     def _work(self, task: Task) -> Batch:
         make, judge = jax.random.split(task.key)
-        batch = proposed(task.make(make), self._seeds.genome, self.batch)
+        with recording(TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)):
+            batch = None
+            try:
+                batch = proposed(task.make(make), self._seeds.genome, self.batch)
+                if task.number < self._recorded:
+                    return self._remembered(task.number, batch)
+                if self.novelty is not None:
+                    old = batch.ok & ~self.novelty.new(batch, task.known)
+                    batch = with_outcome(batch, old, Outcome.REJECTED, "not new")
+                late = batch.ok & (np.cumsum(batch.ok) > task.allowed)
+                batch = with_outcome(batch, late, Outcome.SKIPPED, "the budget of evaluations is used up")
+                try_all = self._workers.attempt if self._workers else attempt
+                batch = evaluated(batch, partial(try_all, self.domain), self.archive)
+                return judged(batch, self.judge, judge)
+            except Exhausted as why:
+                outcome, said = Outcome.SKIPPED, str(why)
+            except Unanswered as why:
+                outcome, said = Outcome.INFRASTRUCTURE, str(why)
         if task.number < self._recorded:
-            return self._remembered(task.number, batch)
-        batch = evaluated(
-            batch, partial(self._workers.attempt if self._workers else attempt, self.domain), self.archive
-        )
-        return judged(batch, self.judge, judge)
+            return self.ledger.batch(task.number)
+        batch = batch or unmade(self._seeds.genome, self.batch)
+        return with_outcome(batch, batch.ok, outcome, said)
 
     def _commit(self, batch: Batch) -> Batch:
-        first = len(self.commits) and self.commits[-1].first + self.commits[-1].rows
+        first = self._candidates
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
+        if self.novelty is not None:
+            batch = with_outcome(batch, batch.ok & ~self.novelty.new(batch, first), Outcome.DUPLICATE, "no longer new")
         batch = placed(batch, self.axes, self.archive.axes)
         payload = {"id": batch.id} | ({"genome": batch.genome} if self._numeric else {})
         with double():
@@ -202,11 +268,19 @@ class Search(Seen):
             raise RuntimeError(f"step {state.number} came out other than recorded: {state} instead of {was}")
         self._elites = elites
         self.commits.append(state)
+        self._allowed.pop(state.number)
         self.operator.learn(batch, added)
+        if self.novelty is not None:
+            self.novelty.learn(batch)
         if len(self.commits) == self._founding and not self.elites.occupied.any():
             why = next((note["error"] for note in batch.notes if "error" in note), "no reason was given")
             raise RuntimeError(f"no seed could enter the archive, so there is nothing to start from; the first: {why}")
         return batch
+
+    @property
+    def _candidates(self) -> int:
+        """How many there are."""
+        return self.commits[-1].first + self.commits[-1].rows if self.commits else 0
 
     def _state(self, batch: Batch, elites: Elites, outside: np.ndarray, refused: np.ndarray) -> Commit:
         """How the run stands after `batch`."""
@@ -249,17 +323,16 @@ class Search(Seen):
 
     def _recall(self) -> None:
         """Makes the recorded part of the run once more, from its ledger."""
+        if not self._was:
+            return
         if (now := json.loads(to_json(self._about()))) != self.ledger.about:
             part = next(name for name in now if now[name] != self.ledger.about.get(name))
             raise ValueError(
                 f"{self.ledger.path} has {part} = {self.ledger.about.get(part)}, and this search {now[part]}: "
                 "go on with the same, or begin another run"
             )
-        self._was = self.ledger.commits
-        self._recorded = len(self._was)
-        self._goals = [(after, goal) for after, kind, goal in self.ledger.events() if kind == "goal"] or [
-            (0, self._recorded)
-        ]
+        goals = [(after, Goal(*value[:2])) for after, kind, value in self.ledger.events() if kind == "goal"]
+        self._goals = goals or [(0, Goal(self._recorded))]
         for batch in self._flow.run(self._start, self._recorded):
             self._seconds = self._was[len(self.commits)].seconds
             self._commit(batch)
@@ -281,6 +354,7 @@ class Search(Seen):
         return {
             **{name: described(part) for name, part in parts.items()},
             "judge": said(self.judge),
+            "novelty": said(self.novelty),
             "axes_from": said(self.axes),
             "genome": self._kind,
             "cells": self.archive.cells,

@@ -6,13 +6,14 @@ bug and raises; what goes wrong with one candidate is its outcome, and the other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from qdkit.elites import Archive
 from qdkit.flow import Failure, Tried
+from qdkit.plain import clean, plain
 from qdkit.types import Axes, Batch, Domain, Genomes, Judge, Judgement, Key, Outcome, Proposal, take
 
 
@@ -56,10 +57,19 @@ def proposed(made: Proposal, like: Genomes, most: int) -> Batch:
             )
         genome: Genomes = numbers.astype(like.dtype, copy=False)
     else:
-        genome = [_text(g) if isinstance(g, str) else g for g in made.genome]
+        genome = [clean(g) if isinstance(g, str) else g for g in made.genome]
         if isinstance(like[0], str | bytes) and (odd := [g for g in genome if type(g) is not type(like[0])]):
             raise TypeError(f"{origin} proposed a {type(odd[0]).__name__}, and the seeds are {type(like[0]).__name__}")
-    return Batch.unevaluated(Proposal(genome, np.asarray(made.parents, np.int32).reshape(n, -1), list(made.origin)))
+    parents = np.asarray(made.parents, np.int32).reshape(n, -1)
+    return Batch.unevaluated(made._replace(genome=genome, parents=parents, origin=list(made.origin)))
+
+
+def unmade(like: Genomes, n: int) -> Batch:
+    """`n` candidates of the same kind as the seeds `like` that were never made."""
+    blank = np.zeros_like(like[:1]) if isinstance(like, np.ndarray) else [_blank(like[0])]
+    return Batch.unevaluated(
+        Proposal.of(np.repeat(blank, n, 0) if isinstance(blank, np.ndarray) else blank * n, "nobody")
+    )
 
 
 def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archive) -> Batch:
@@ -73,7 +83,8 @@ def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archiv
         some = rows[part]
         if isinstance(found, Failure):
             outcome[some] = found.outcome
-            notes[some[0]] = {"error": found.error}
+            for i in some:
+                notes[i] = {**notes[i], "error": found.error}
             continue
         if found.objective is not None:
             objective[some] = _column("objective", found.objective, len(some), ())
@@ -106,45 +117,37 @@ def judged(batch: Batch, judge: Judge, key: Key) -> Batch:
             for i, judgements, note in zip(rows, count, said.notes or [{}] * len(rows), strict=True):
                 notes[i] = {**notes[i], **plain(note), "judgements": judgements}
         batch = batch.replace(objective=objective, notes=notes)
-    return with_outcome(batch, batch.ok & ~np.isfinite(batch.objective), "its objective is {objective}")
+    return with_outcome(
+        batch, batch.ok & ~np.isfinite(batch.objective), Outcome.INVALID, "its objective is {objective}"
+    )
 
 
 def placed(batch: Batch, axes: Axes, d: int) -> Batch:
     """The batch with its descriptors under `axes`; a candidate whose descriptor is not finite is invalid."""
-    descriptor = _column("the axes' descriptors", axes(batch), len(batch), d)
+    nowhere = np.full((len(batch), d), np.nan)
+    descriptor = _column("the axes' descriptors", axes(batch), len(batch), d) if batch.ok.any() else nowhere
     batch = batch.replace(descriptor=descriptor)
-    return with_outcome(batch, batch.ok & ~np.isfinite(descriptor).all(1), "its descriptor is {descriptor}")
+    return with_outcome(
+        batch, batch.ok & ~np.isfinite(descriptor).all(1), Outcome.INVALID, "its descriptor is {descriptor}"
+    )
 
 
-def with_outcome(batch: Batch, rows: np.ndarray, why: str) -> Batch:
-    """The batch with these rows (bool `[n]`) invalid; `why` is filled in from each candidate."""
+def with_outcome(batch: Batch, rows: np.ndarray, outcome: Outcome, why: str) -> Batch:
+    """The batch with this outcome in these rows (bool `[n]`); `why` is filled in from each candidate."""
     if not rows.any():
         return batch
-    outcome, objective, notes = batch.outcome.copy(), batch.objective.copy(), list(batch.notes)
+    outcomes, objective, notes = batch.outcome.copy(), batch.objective.copy(), list(batch.notes)
     for i in np.flatnonzero(rows):
-        notes[i] = {"error": why.format(objective=objective[i], descriptor=batch.descriptor[i].tolist()), **notes[i]}
-    outcome[rows], objective[rows] = Outcome.INVALID, np.nan
-    return batch.replace(outcome=outcome, objective=objective, notes=notes)
+        filled = why.replace("{objective}", str(objective[i])).replace(
+            "{descriptor}", str(batch.descriptor[i].tolist())
+        )
+        notes[i] = {"error": filled, **notes[i]}
+    outcomes[rows], objective[rows] = outcome, np.nan
+    return batch.replace(outcome=outcomes, objective=objective, notes=notes)
 
 
-def plain(value: Any) -> Any:
-    """`value` as JSON values: arrays become lists, nan and infinities None, and what is none of these its repr."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, str):
-        return _text(value)
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [plain(v) for v in value]
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int) else repr(value)
-
-
-def _text(text: str) -> str:
-    """Text that can be written in UTF-8: half a surrogate pair, as models sometimes give, becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()
+def _blank(like: Any) -> Any:
+    return type(like)() if isinstance(like, str | bytes) else None
 
 
 def _counted(name: str, column: Any, n: int) -> Any:

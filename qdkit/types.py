@@ -38,6 +38,7 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"  # it did not end within its limit
     INFRASTRUCTURE = "infrastructure"  # nobody's fault: a server, a worker, a disk; never scored
     REJECTED = "rejected"  # not new enough to be evaluated
+    DUPLICATE = "duplicate"  # evaluated, and at its commit no longer new
     SKIPPED = "skipped"  # never tried: the budget was used up
 
     @property
@@ -90,9 +91,10 @@ class Batch:
     def unevaluated(cls, made: Proposal) -> Batch:
         """Candidates of which nothing but their making is known."""
         n, nothing = len(made.genome), np.full((len(made.genome), 1), np.nan)
-        outcome = np.full(n, Outcome.OK, dtype="<U14")
+        outcome = np.full(n, Outcome.OK, "<U14") if made.outcome is None else np.array(made.outcome, "<U14")
+        notes = [{}] * n if made.notes is None else made.notes
         id = np.full(n, -1, np.int32)
-        return cls(id, made.genome, made.parents, made.origin, outcome, nothing[:, 0], nothing, nothing, [{}] * n)
+        return cls(id, made.genome, made.parents, made.origin, outcome, nothing[:, 0], nothing, nothing, notes)
 
     @property
     def ok(self) -> np.ndarray:
@@ -136,10 +138,12 @@ class Proposal(NamedTuple):
     genome: Genomes
     parents: np.ndarray
     origin: Sequence[str]
+    outcome: Sequence[str] | np.ndarray | None = None  # where making one failed: why it has no genome worth trying
+    notes: Sequence[Mapping[str, Any]] | None = None
 
     def take(self, rows: slice) -> Proposal:
         """Some of them."""
-        return Proposal(self.genome[rows], self.parents[rows], self.origin[rows])
+        return Proposal(*(None if column is None else column[rows] for column in self))  # type: ignore[arg-type]
 
     @classmethod
     def of(cls, genome: Genomes, origin: str, parents: Batch | None = None) -> Proposal:
@@ -241,9 +245,15 @@ class Axes(Protocol):
 
 
 class Filter(Protocol):
-    """Says which proposals are worth an evaluation: bool `[n]`."""
+    """Says which candidates are new."""
 
-    def __call__(self, proposed: Batch, known: Any) -> np.ndarray: ...
+    def new(self, batch: Batch, before: int) -> np.ndarray:
+        """bool `[n]`, held against the candidates with an id below `before`; must not change `self`."""
+        ...
+
+    def learn(self, batch: Batch) -> None:
+        """Hears of every batch, in the order of the commits."""
+        ...
 
 
 __all__ = [

@@ -21,11 +21,11 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
-    {"types", "elites", "record"},
-    {"flow", "bandits", "llm", "budget", "sandbox", "compiled"},
-    {"novelty", "axes", "metrics", "viz", "ledger", "operators", "feedback", "stages", *SHELVES},
-    {"parts", "seen", "progress"},
-    {"search"},
+    {"types", "elites", "record", "plain"},
+    {"flow", "llm", "budget", "sandbox", "compiled"},
+    {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
+    {"parts", "seen", "progress", "taskrecord"},
+    {"search", "viz"},
     {"catalog", "testing", "doctor"},
     {"runs"},
     {"cli"},

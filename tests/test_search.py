@@ -32,7 +32,7 @@ def test_the_elites_are_the_best_of_each_cell_of_all_candidates(make):
     assert history["coverage"][-1] == len(expected) / search.archive.cells
     assert history["qd_score"][-1] == pytest.approx(sum(objective for objective, _ in expected.values()))
     assert history["best"][-1] == max(objective for objective, _ in expected.values()) == search.best.objective
-    assert history["evaluations"][-1] == sum(len(batch) for batch in batches)
+    assert history["evaluations"][-1] == sum(c.outcome.evaluated for batch in batches for c in batch)
 
 
 @pytest.mark.parametrize("make", [points, texts])

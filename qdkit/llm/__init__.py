@@ -7,11 +7,12 @@ went wrong) and `prices`. A call is written into the record of its task before i
 
 from qdkit.llm.answer import Answer, AnswerOutcome, Token, Usage
 from qdkit.llm.capabilities import Capabilities, capabilities
-from qdkit.llm.embedder import Embedder, Unanswered
+from qdkit.llm.embedder import Embedder
 from qdkit.llm.fault import ModelError
 from qdkit.llm.model import LLM, Ask, Model, answer_of
 from qdkit.llm.pace import Limits
 from qdkit.llm.question import Question, bytes_of, data_url
+from qdkit.record import Unanswered
 
 __all__ = [
     "LLM",

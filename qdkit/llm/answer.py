@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from qdkit.llm.question import Question
 from qdkit.llm.schema import parsed
+from qdkit.plain import clean
 from qdkit.record import NOTHING, Cost
 
 IMPOSSIBLE = -9999.0  # the log-probability that servers give to what cannot be
@@ -147,11 +148,6 @@ def read_logprobs(said: Any) -> tuple[Token | None, ...] | None:
     rows = said.get("content") if isinstance(said, dict) else None
     tokens = tuple(_token(row) for row in rows or [])
     return tokens if any(tokens) else None
-
-
-def clean(text: str) -> str:
-    """Text that can be written as UTF-8: a half of a surrogate pair, which JSON can spell, becomes `?`."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _token(row: Any) -> Token | None:

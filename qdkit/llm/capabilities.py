@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from qdkit.llm.embedder import Embedder, Unanswered
+from qdkit.llm.embedder import Embedder
 from qdkit.llm.fault import ModelError
 from qdkit.llm.model import LLM
 from qdkit.llm.question import Question
+from qdkit.record import Unanswered
 
 _COLOUR = {
     "type": "object",

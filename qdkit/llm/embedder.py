@@ -16,13 +16,9 @@ from qdkit.llm.client import Server, server_at
 from qdkit.llm.fault import Fault, ModelError
 from qdkit.llm.pace import UNLIMITED, Limits
 from qdkit.llm.prices import Prices, checked, dollars
-from qdkit.record import Cost
+from qdkit.record import Cost, Unanswered
 
 AT_ONCE = 256  # texts in a request; servers take 2048 or fewer
-
-
-class Unanswered(Exception):
-    """No answer came, through nobody's fault but the server's; the message says what was tried."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from qdkit.record import Halt
 
-class ModelError(Exception):
+
+class ModelError(Halt):
     """A fault that asking again does not mend, so the run stops; the message says what does."""
 
 
