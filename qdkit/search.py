@@ -24,7 +24,7 @@ import numpy as np
 from qdkit import metrics
 from qdkit.budget import Budget, Purse
 from qdkit.compiled import keep_compilations
-from qdkit.elites import NOWHERE, Archive, Elites, double, sample
+from qdkit.elites import NOWHERE, Added, Archive, Elites, double, sample
 from qdkit.flow import Flow, Workers, attempt
 from qdkit.ledger import Commit, Ledger, genome_kind, write_elites
 from qdkit.novelty import Distinct
@@ -112,7 +112,7 @@ class Search(Seen):
         example = {"id": np.int32(0)} | ({"genome": self._seeds.genome[0]} if self._numeric else {})
         with double():
             self._elites = archive.init(example)
-        self._started, self._seconds = 0, 0.0
+        self._started, self._seconds, self._since = 0, 0.0, time.monotonic()
         self.commits: list[Commit] = []
         self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
@@ -153,11 +153,11 @@ class Search(Seen):
             raise ValueError(f"a search makes a whole number of steps from 1, not {n}")
         n = int(n or sys.maxsize - len(self.commits))
         self._aim(Goal(len(self.commits) + n, self.budget.evaluations))
-        since = time.monotonic() - self._seconds
+        self._since = time.monotonic() - self._seconds
         try:
-            for batch in self._flow.run(self._start, n):
-                self._seconds = time.monotonic() - since
-                yield self._commit(batch)
+            for batch, added in self._flow.run(self._start, n, self._commit):
+                self._learn(batch, added)
+                yield batch
         finally:
             if self.ledger.path is not None:
                 write_elites(self.ledger.path, self.elites)
@@ -249,8 +249,10 @@ class Search(Seen):
         batch = batch or unmade(self._seeds.genome, self.batch)
         return with_outcome(batch, batch.ok, outcome, said)
 
-    def _commit(self, batch: Batch) -> Batch:
-        first = self._candidates
+    def _commit(self, batch: Batch) -> tuple[Batch, Added]:
+        """Puts the batch into the archive and the ledger; if it raises, nothing has changed and it may be tried again."""
+        first, number = self._candidates, len(self.commits)
+        self._seconds = self._was[number].seconds if number < self._recorded else time.monotonic() - self._since
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
         if self.novelty is not None:
             batch = with_outcome(batch, batch.ok & ~self.novelty.new(batch, first), Outcome.DUPLICATE, "no longer new")
@@ -269,13 +271,16 @@ class Search(Seen):
         self._elites = elites
         self.commits.append(state)
         self._allowed.pop(state.number)
+        return batch, added
+
+    def _learn(self, batch: Batch, added: Added) -> None:
+        """Tells the parts that learn of a commit."""
         self.operator.learn(batch, added)
         if self.novelty is not None:
             self.novelty.learn(batch)
         if len(self.commits) == self._founding and not self.elites.occupied.any():
             why = next((note["error"] for note in batch.notes if "error" in note), "no reason was given")
             raise RuntimeError(f"no seed could enter the archive, so there is nothing to start from; the first: {why}")
-        return batch
 
     @property
     def _candidates(self) -> int:
@@ -333,9 +338,8 @@ class Search(Seen):
             )
         goals = [(after, Goal(*value[:2])) for after, kind, value in self.ledger.events() if kind == "goal"]
         self._goals = goals or [(0, Goal(self._recorded))]
-        for batch in self._flow.run(self._start, self._recorded):
-            self._seconds = self._was[len(self.commits)].seconds
-            self._commit(batch)
+        for batch, added in self._flow.run(self._start, self._recorded, self._commit):
+            self._learn(batch, added)
 
     def _remembered(self, number: int, batch: Batch) -> Batch:
         """The recorded step, once it is sure that it was about the same candidates."""

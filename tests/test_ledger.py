@@ -196,6 +196,20 @@ def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room(tmp
     assert went_on(points, tmp_path / "run") == undisturbed
 
 
+@pytest.mark.parametrize("settings", [{}, {"in_flight": 2, "ahead": 3}])
+def test_a_step_that_could_not_be_committed_is_committed_by_the_next_run(tmp_path, settings):
+    """After a full disk or Ctrl-C amid a commit, the same search goes on as if nothing had been."""
+    search = points(run=tmp_path / "run", **settings).run(3, progress=False)
+    search.ledger._db.execute("pragma max_page_count = 1")
+    with pytest.raises(OSError, match="cannot be written"):
+        search.run(STEPS - 3, progress=False)
+    search.ledger._db.execute("pragma max_page_count = 1000000")
+    search.run(STEPS - len(search.commits), progress=False)
+    dump = search.ledger.dump()
+    search.close()
+    assert dump == went_on(lambda **place: points(**settings, **place), tmp_path / "run")
+
+
 @pytest.mark.parametrize("make", [points, texts])
 def test_a_loaded_run_is_the_run(tmp_path, make):
     """Elites, summary, history and tables of a run on disk are those of the search that made it."""
