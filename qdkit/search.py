@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from qdkit.budget import Budget, Purse
 from qdkit.compiled import keep_compilations
 from qdkit.elites import NOWHERE, Added, Archive, Elites, double, sample
 from qdkit.flow import Flow, Workers, attempt
-from qdkit.ledger import Commit, Ledger, genome_kind, write_elites
+from qdkit.ledger import Commit, Ledger, families, genome_kind, write_elites
 from qdkit.novelty import Distinct
 from qdkit.parts import described, said
 from qdkit.plain import to_json
@@ -124,11 +125,13 @@ class Search(Seen):
         else:
             self.ledger = Ledger.create(Path(run) if run is not None else None, self._about())
             self._was = []
-        self._recorded = len(self._was)
-        spent = self.ledger.spent()
-        seconds = self._was[-1].seconds if self._was else 0.0
-        self._purse = Purse(replace(self.budget, evaluations=None), spent, seconds)
-        self._recall()
+        with ExitStack() as refused:
+            refused.callback(self.close)  # or the folder would stay held as long as anybody looks at the traceback
+            self._recorded = len(self._was)
+            seconds = self._was[-1].seconds if self._was else 0.0
+            self._purse = Purse(replace(self.budget, evaluations=None), self.ledger.spent(), seconds)
+            self._recall()
+            refused.pop_all()
 
     # What a user does.
 
@@ -250,7 +253,7 @@ class Search(Seen):
         return with_outcome(batch, batch.ok, outcome, said)
 
     def _commit(self, batch: Batch) -> tuple[Batch, Added]:
-        """Puts the batch into the archive and the ledger; if it raises, nothing has changed and it may be tried again."""
+        """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
         first, number = self._candidates, len(self.commits)
         self._seconds = self._was[number].seconds if number < self._recorded else time.monotonic() - self._since
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
@@ -328,8 +331,6 @@ class Search(Seen):
 
     def _recall(self) -> None:
         """Makes the recorded part of the run once more, from its ledger."""
-        if not self._was:
-            return
         if (now := json.loads(to_json(self._about()))) != self.ledger.about:
             part = next(name for name in now if now[name] != self.ledger.about.get(name))
             raise ValueError(
@@ -337,15 +338,18 @@ class Search(Seen):
                 "go on with the same, or begin another run"
             )
         goals = [(after, Goal(*value[:2])) for after, kind, value in self.ledger.events() if kind == "goal"]
-        self._goals = goals or [(0, Goal(self._recorded))]
+        self._goals = goals or [(0, Goal(self._recorded))] * bool(self._was)
+        if not self._was:
+            return
         for batch, added in self._flow.run(self._start, self._recorded, self._commit):
             self._learn(batch, added)
 
     def _remembered(self, number: int, batch: Batch) -> Batch:
         """The recorded step, once it is sure that it was about the same candidates."""
         known = self.ledger.batch(number)
-        same = np.array_equal(known.genome, batch.genome) if self._numeric else known.genome == batch.genome
-        if not same or not np.array_equal(known.parents, batch.parents):
+        genomes = (np.asarray(known.genome), np.asarray(batch.genome)) if self._numeric else ()
+        same = np.array_equal(*genomes, equal_nan=True) if genomes else known.genome == batch.genome
+        if not same or families(known.parents) != families(batch.parents):
             raise RuntimeError(
                 f"step {number} of {self.ledger.path} comes out with other candidates than recorded. "
                 "Operators must take all randomness from their key, and a run goes on with the versions that began it"
