@@ -204,10 +204,23 @@ ARCHIVES: dict[str, Callable[..., Any]] = {"grid": grid, "cvt": cvt}
 NUMERIC: dict[str, Callable[..., Any]] = {"line": line, "gaussian": gaussian, "cma-me": cma_me}
 
 
-def operators(domain: Any) -> dict[str, Callable[..., Any]]:
-    """The operators for a domain (or its class) by name, the default first: its own, else those for numbers."""
+def operator(domain: Any, name: str | None) -> Callable[..., Any]:
+    """The operator of this name for a domain (or its class), its first where None: its own, else those for numbers.
+
+    Raises LookupError for a name that it does not have.
+    """
     own = getattr(domain, "operators", None)
-    return {name: lambda domain, batch, make=make: make() for name, make in own.items()} if own else NUMERIC
+    known = {n: lambda domain, batch, make=make: make() for n, make in own.items()} if own else NUMERIC
+    if name is not None and name not in known:
+        raise LookupError(f"there is no operator {name!r} for this domain: take one of {', '.join(known)}")
+    return known[name or next(iter(known))]
+
+
+def prompt(domain: Any) -> str:
+    """What a model is asked to make of an elite: the domain's own `prompt`, else a plain one."""
+    return getattr(
+        domain, "prompt", "Here is a text:\n\n{genome}\n\nWrite a variation of it. Answer with the text alone."
+    )
 
 
 def _described_by(domain: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:

@@ -7,6 +7,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Group, Parameter
 
 from qdkit import __version__, catalog
+from qdkit.order import Order
 
 if TYPE_CHECKING:
     from qdkit.search import Search
@@ -45,12 +47,15 @@ def run(
     domain: str,
     /,
     *,
-    evaluations: int = 100_000,
+    evaluations: int | None = None,
     seed: int = 1,
-    batch: int = 1000,
+    batch: int | None = None,
     out: Path | None = None,
     archive: Literal["grid", "cvt"] = "grid",
     operator: str | None = None,
+    model: Annotated[list[str] | None, Parameter(negative="")] = None,
+    in_flight: int | None = None,
+    budget: str | None = None,
     **settings: Any,
 ) -> None:
     """Search DOMAIN, and keep the run in a folder with its pictures.
@@ -61,31 +66,34 @@ def run(
         What to search: arm, unit_arm, sphere, rastrigin, plateau, words, or your own as
         package.module:Object or file.py:Object. `qdkit run DOMAIN --help` shows its options.
     evaluations
-        How many candidates to try.
+        How many candidates to try; 100,000 where nothing else limits the run, 1,000 with models.
     seed
         Of all randomness: the same seed gives the same run.
     batch
-        How many candidates a step makes.
+        How many candidates a step makes; 1,000 where left out, 1 with models.
     out
         The run's folder; results/DOMAIN-1, -2, ... where left out.
     archive
         Cells of a grid, or around spread centroids (cvt).
     operator
         How new candidates are made: line (where left out), gaussian or cma-me for numbers, or one of the domain's own.
+    model
+        A language model that makes new texts; several may be named. It is asked at OPENAI_BASE_URL, or at OpenAI with
+        the key in OPENAI_API_KEY.
+    in_flight
+        How many steps are worked on at once; 1 where left out, 16 with models.
+    budget
+        What the run may spend at most, such as 5usd, 2000calls, 30min or 5usd+2h.
     """
-    order: dict[str, Any] = {
-        "batch": batch,
-        "seed": seed,
-        "archive": archive,
-        "operator": operator,
-        "settings": settings,
-    }
-    search = _searched(domain, evaluations, **order, run=out or _free_folder(domain))
-    search.ledger.event(0, "order", {"domain": domain, "evaluations": evaluations, **order})
+    order = Order(domain, evaluations, seed, batch, archive, operator, tuple(model or ()), in_flight, budget, settings)
+    search = order.search(out or _free_folder(domain))
+    search.ledger.event(0, "order", order.plain())
     _go(search)
 
 
-def resume(run: Path, /, *, evaluations: int | None = None, domain: str | None = None) -> None:
+def resume(
+    run: Path, /, *, evaluations: int | None = None, budget: str | None = None, domain: str | None = None
+) -> None:
     """Go on with a run that was stopped or killed.
 
     Parameters
@@ -94,6 +102,8 @@ def resume(run: Path, /, *, evaluations: int | None = None, domain: str | None =
         The run's folder.
     evaluations
         How far to go; as far as it was meant to go where left out.
+    budget
+        What the run may spend, from its beginning; as before where left out.
     domain
         Your own domain, if it searches one: a file is not trusted to name code.
     """
@@ -104,11 +114,12 @@ def resume(run: Path, /, *, evaluations: int | None = None, domain: str | None =
     ledger.close()
     if not orders:
         raise ValueError(f"{run} was made in Python: go on with it there, Search(..., run={str(run)!r}, resume=True)")
-    order = dict(orders[0])
-    named, meant = order.pop("domain"), order.pop("evaluations")
-    if domain is None and named not in catalog.DOMAINS:
-        raise ValueError(f"{run} searches a domain of your own: name it again, --domain {named}")
-    _go(_searched(domain or named, evaluations or meant, **order, run=run, resume=True))
+    order = Order.of(orders[0])
+    if domain is None and order.domain not in catalog.DOMAINS:
+        raise ValueError(f"{run} searches a domain of your own: name it again, --domain {order.domain}")
+    changed: dict[str, Any] = {"evaluations": evaluations, "budget": budget, "domain": domain}
+    order = replace(order, **{name: value for name, value in changed.items() if value is not None})
+    _go(order.search(run, resume=True))
 
 
 def show(run: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
@@ -130,53 +141,17 @@ def show(run: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", nega
         _show(seen, run)
 
 
-def doctor() -> None:
-    """Say what is installed, on which devices jax computes, and what each missing extra would add."""
+def doctor(*, model: str | None = None) -> None:
+    """Say what is installed, on which devices jax computes, and what each missing extra would add.
+
+    Parameters
+    ----------
+    model
+        Also put four short questions to this model, and say what its server can do.
+    """
     from qdkit.doctor import report
 
-    report()
-
-
-def _searched(
-    domain: str,
-    evaluations: int,
-    *,
-    batch: int,
-    seed: int,
-    archive: str,
-    operator: str | None,
-    settings: dict[str, Any],
-    run: Path,
-    resume: bool = False,
-) -> Search:
-    """The search that the words of a command line describe."""
-    from qdkit.budget import Budget
-    from qdkit.search import Search
-
-    budget = Budget(evaluations=evaluations)
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-    mine = lambda part: {o.name: plain[o.name] for o in catalog.options(part) if plain.get(o.name) is not None}
-    part = catalog.found(domain)
-    searched: Any = part(**mine(part)) if inspect.isclass(part) else part
-    cells, made = catalog.ARCHIVES[archive], _operator(searched, operator)
-    where = cells(searched, **mine(cells))
-    return Search(
-        searched,
-        where,
-        made(searched, batch, **mine(made)),
-        batch=batch,
-        seed=seed,
-        budget=budget,
-        run=run,
-        resume=resume,
-    )
-
-
-def _operator(domain: Any, name: str | None) -> Callable[..., Any]:
-    known = catalog.operators(domain)
-    if name is not None and name not in known:
-        raise LookupError(f"there is no operator {name!r} for this domain: take one of {', '.join(known)}")
-    return known[name or next(iter(known))]
+    report(model)
 
 
 def _with_settings(command: Callable[..., None], words: Sequence[str]) -> Callable[..., None]:
@@ -190,7 +165,7 @@ def _with_settings(command: Callable[..., None], words: Sequence[str]) -> Callab
             f"Domain {domain}": part if inspect.isclass(part) else None,
             f"Archive {archive}": catalog.ARCHIVES.get(archive),
         }
-        parts["Operator"] = _operator(part, operator)
+        parts["Operator"] = catalog.operator(part, operator) if operator or "--model" not in words else None
         parameters += [option for title, part in parts.items() if part for option in _options(Group(title), part)]
 
     @functools.wraps(command)
@@ -243,6 +218,8 @@ def _go(search: Search) -> None:
         raise
     finally:
         search.close()
+    if search.stopped:
+        print(f"stopped: {search.stopped}")
     show(path)
 
 

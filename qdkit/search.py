@@ -30,7 +30,7 @@ from qdkit.ledger import Commit, Ledger, genome_kind, write_elites
 from qdkit.novelty import Distinct
 from qdkit.parts import described, said
 from qdkit.plain import to_json
-from qdkit.record import Exhausted, Unanswered, recording
+from qdkit.record import Cost, Exhausted, Unanswered, recording
 from qdkit.seen import Seen
 from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded, unmade, with_outcome
 from qdkit.taskrecord import TaskRecord
@@ -91,7 +91,7 @@ class Search(Seen):
         run: str | Path | None = None,
         resume: bool = False,
     ):
-        ahead = ahead or (1 if in_flight == 1 else 4 * in_flight)
+        ahead = (1 if in_flight == 1 else 4 * in_flight) if ahead is None else ahead
         for name, value in {"batch": batch, "in_flight": in_flight, "ahead": ahead}.items():
             if value != int(value) or value < 1:
                 raise ValueError(f"{name} is {value}: a whole number from 1 is needed")
@@ -116,6 +116,7 @@ class Search(Seen):
         self.commits: list[Commit] = []
         self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
+        self.failures: dict[str, int] = {}  # how many candidates were not ok, by outcome
         self.stopped = ""  # why the last sitting ended before its goal
 
         if resume and run is not None:
@@ -134,8 +135,11 @@ class Search(Seen):
 
     def run(self, n: int | None = None, *, progress: bool = True) -> Search:
         """Makes `n` steps, or as many as the budget allows, with a progress bar."""
-        from qdkit.progress import bar
+        from qdkit.progress import bar, forecast
 
+        for sentence in forecast(self.operator.models, self.budget):
+            if progress:
+                print(sentence)
         with bar(self, n, shown=progress) as step:
             for _ in self.steps(n):
                 step()
@@ -173,6 +177,16 @@ class Search(Seen):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    @property
+    def in_flight(self) -> int:
+        """How many steps are started and not yet committed."""
+        return self._flow.pending
+
+    @property
+    def spent(self) -> Cost:
+        """What the doors have cost so far, all sittings of the run together."""
+        return self._purse.spent
 
     @property
     def elites(self) -> Elites:
@@ -268,6 +282,8 @@ class Search(Seen):
             raise RuntimeError(f"step {state.number} came out other than recorded: {state} instead of {was}")
         self._elites = elites
         self.commits.append(state)
+        for outcome in batch.outcome[~batch.ok].tolist():
+            self.failures[outcome] = self.failures.get(outcome, 0) + 1
         self._allowed.pop(state.number)
         self.operator.learn(batch, added)
         if self.novelty is not None:

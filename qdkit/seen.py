@@ -60,6 +60,7 @@ class Seen:
         """How the run stands, as one flat mapping of plain numbers and texts."""
         last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, 0.0)
         elites = self.elites
+        spent = self.ledger.spent()
         return {
             "evaluations": last.evaluations,
             "steps": len(self.commits),
@@ -73,6 +74,9 @@ class Seen:
             "mean_objective": metrics.mean_objective(elites),
             "clipped": last.clipped,
             "refused": last.refused,
+            "calls": spent.calls,
+            "tokens": spent.tokens,
+            "dollars": spent.dollars,
             "outcomes": self.ledger.outcomes(),
             "errors": self.ledger.errors(),
         }

@@ -94,7 +94,7 @@ def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archiv
             measured = _filled(measured, n, some, _column("features", found.features, len(some), None))
         if found.notes is not None:
             for i, note in zip(some, _counted("notes", found.notes, len(some)), strict=True):
-                notes[i] = plain(note)
+                notes[i] = {**notes[i], **plain(note)}
         if found.outcome is not None:
             outcome[some] = [Outcome(o).value for o in _counted("outcome", found.outcome, len(some))]
     measured = described if measured is None else measured

@@ -138,7 +138,7 @@ class Proposal(NamedTuple):
     genome: Genomes
     parents: np.ndarray
     origin: Sequence[str]
-    outcome: Sequence[str] | np.ndarray | None = None  # where making one failed: why it has no genome worth trying
+    outcome: Sequence[str] | np.ndarray | None = None  # other than ok where no genome worth trying was made
     notes: Sequence[Mapping[str, Any]] | None = None
 
     def take(self, rows: slice) -> Proposal:
@@ -210,6 +210,11 @@ class Operator(abc.ABC):
     name: str
     arity: int = 1  # how many parents each new genome is made from
     size: int | None = None  # how many it makes a step, where it cannot make any number
+
+    @property
+    def models(self) -> Sequence[Any]:
+        """Whom it asks (see `qdkit.llm.Ask`)."""
+        return ()
 
     @abc.abstractmethod
     def propose(self, key: Key, context: Context, n: int) -> Proposal:

@@ -27,13 +27,24 @@ FLOORS = (
     {"parts", "seen", "progress", "taskrecord"},
     {"search", "viz"},
     {"catalog", "testing", "doctor"},
-    {"runs"},
+    {"runs", "order"},
     {"cli"},
     {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 MEET_THE_SHELVES = {"catalog", "cli", "runs", "testing"}
-LIGHT = {"__init__", "__main__", "types", "record", "flow", "budget", "llm", "sandbox", "cli"}  # imported without jax
+LIGHT = {
+    "__init__",
+    "__main__",
+    "types",
+    "record",
+    "flow",
+    "budget",
+    "llm",
+    "sandbox",
+    "cli",
+    "order",
+}  # imported without jax
 BROAD = {"flow", "sandbox"}  # where whatever a stranger's code raises becomes an outcome
 
 

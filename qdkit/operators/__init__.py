@@ -4,5 +4,6 @@ from .emitter import Emitter, cma_me
 from .gaussian import Gaussian
 from .line import Line
 from .portfolio import Portfolio
+from .rewrite import Rewrite
 
-__all__ = ["Emitter", "Gaussian", "Line", "Portfolio", "cma_me"]
+__all__ = ["Emitter", "Gaussian", "Line", "Portfolio", "Rewrite", "cma_me"]

@@ -39,6 +39,11 @@ class Portfolio(Operator):
     def __repr__(self) -> str:
         return f"Portfolio({list(self.operators)!r}, weights={self.weights.tolist()!r})"
 
+    @property
+    def models(self) -> list[Any]:
+        """Whom its operators ask."""
+        return [model for operator in self.operators for model in operator.models]
+
     def turn(self, n: int) -> Operator:
         """The operators at work in the next `n` candidates."""
         shares = self.shares(n)

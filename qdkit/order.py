@@ -1,0 +1,88 @@
+"""What a command line asks for, as a value: kept in the run's ledger, and made into the same search again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qdkit import catalog
+
+if TYPE_CHECKING:
+    from qdkit.budget import Budget
+    from qdkit.search import Search
+
+EVALUATIONS = {"numbers": 100_000, "models": 1000}  # where nothing limits a run
+
+
+@dataclass(frozen=True)
+class Order:
+    """A search in words and numbers; see `qdkit run --help` for what each of them means.
+
+    settings: the options of the domain, the archive and the operator, by name.
+    """
+
+    domain: str
+    evaluations: int | None = None
+    seed: int = 1
+    batch: int | None = None
+    archive: str = "grid"
+    operator: str | None = None
+    model: tuple[str, ...] = ()
+    in_flight: int | None = None
+    budget: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Order:
+        """The order that `plain` wrote."""
+        tuples = lambda values: {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        plain: dict[str, Any] = tuples(kept)
+        return cls(**{**plain, "settings": tuples(kept["settings"])})
+
+    def plain(self) -> dict[str, Any]:
+        """JSON values, for the ledger."""
+        return asdict(self)
+
+    def limits(self) -> Budget:
+        """What the run may spend, evaluations included."""
+        from qdkit.budget import Budget
+
+        budget = Budget.parse(self.budget) if self.budget else Budget()
+        if self.evaluations is None and budget.limits():
+            return budget
+        default = EVALUATIONS["models" if self.model else "numbers"]
+        return replace(budget, evaluations=default if self.evaluations is None else self.evaluations)
+
+    def search(self, run: Path, *, resume: bool = False) -> Search:
+        """The search, in its folder."""
+        from qdkit.search import Search
+
+        batch = (1 if self.model else 1000) if self.batch is None else self.batch
+        budget = self.limits()
+        part = catalog.found(self.domain)
+        domain: Any = part(**self._mine(part)) if inspect.isclass(part) else part
+        cells = catalog.ARCHIVES[self.archive]
+        archive = cells(domain, **self._mine(cells))
+        operator = self._operator(domain, batch)
+        in_flight = (16 if self.model else 1) if self.in_flight is None else self.in_flight
+        place: dict[str, Any] = {"budget": budget, "run": run, "resume": resume}
+        return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **place)
+
+    def _operator(self, domain: Any, batch: int) -> Any:
+        """The models in a portfolio, or the operator for numbers or texts; both if both are named."""
+        from qdkit.llm import LLM
+        from qdkit.operators import Portfolio, Rewrite
+
+        asked: list[Any] = [Rewrite(LLM(name), catalog.prompt(domain)) for name in self.model]
+        if self.operator is not None or not asked:
+            made = catalog.operator(domain, self.operator)
+            asked.append(made(domain, batch, **self._mine(made)))
+        return asked[0] if len(asked) == 1 else Portfolio(asked)
+
+    def _mine(self, part: Any) -> dict[str, Any]:
+        """Those of the settings that are this part's."""
+        names = [option.name for option in catalog.options(part)]
+        return {name: self.settings[name] for name in names if self.settings.get(name) is not None}
