@@ -55,7 +55,7 @@ def bar(search: Search, steps: int | None, *, shown: bool = True) -> Iterator[Ca
 
     def step() -> None:
         now = search.commits[-1]
-        parts = [f"coverage {now.coverage:.1%}", f"QD score {now.qd_score:,.4g}", f"best {now.best:.4g}"]
+        parts = [f"coverage {now.coverage:.1%}", f"QD score {_short(now.qd_score)}"]
         if search.spent.calls > calls:
             parts += _spending(search, (search.spent.calls - calls) / (time.monotonic() - begun), line.total)
         line.set_postfix_str(", ".join(parts), refresh=False)
@@ -76,3 +76,8 @@ def _spending(search: Search, rate: float, total: int | None) -> list[str]:
     else:
         parts.append("price unknown")
     return parts + [f"{count} {outcome}" for outcome, count in search.failures.items()]
+
+
+def _short(number: float) -> str:
+    """Four digits, or all those before the point."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"

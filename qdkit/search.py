@@ -92,6 +92,10 @@ class Search(Seen):
         resume: bool = False,
     ):
         ahead = (1 if in_flight == 1 else 4 * in_flight) if ahead is None else ahead
+        if operator.size not in (None, batch):
+            raise ValueError(
+                f"the operator makes {operator.size} candidates a step and batch is {batch}: say batch={operator.size}"
+            )
         for name, value in {"batch": batch, "in_flight": in_flight, "ahead": ahead}.items():
             if value != int(value) or value < 1:
                 raise ValueError(f"{name} is {value}: a whole number from 1 is needed")
@@ -214,7 +218,7 @@ class Search(Seen):
             return None
         if number >= self._founding > len(self.commits):
             return None  # nothing to start from until every seed was tried
-        key, pick = jax.random.split(jax.random.fold_in(self._root, number + 1))
+        key, pick = _keys(self._root, number + 1)
         if number < self._founding:
             seeds = self._seeds.take(slice(number * self.batch, (number + 1) * self.batch))
             make = lambda key: seeds
@@ -239,7 +243,7 @@ class Search(Seen):
         return min(self.batch, max(0, left))
 
     def _work(self, task: Task) -> Batch:
-        make, judge = jax.random.split(task.key)
+        make, judge = _keys(task.key, 0)
         with recording(TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)):
             batch = None
             try:
@@ -380,3 +384,10 @@ class Search(Seen):
             "ahead": self._ahead,
             "seed": self.seed,
         }
+
+
+@jax.jit
+def _keys(root: Key, number: int) -> tuple[Key, Key]:
+    """Two keys of their own for each `number`."""
+    first, second = jax.random.split(jax.random.fold_in(root, number))
+    return first, second

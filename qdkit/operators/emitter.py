@@ -114,14 +114,32 @@ def cma_me(
     ranker: what it follows: "2imp" improvement, "rd" a random direction of descriptors, "obj" the
       objective alone; and the others of `ribs.emitters.rankers`.
     """
-    from ribs.emitters import EvolutionStrategyEmitter
-
+    emitters_of_pyribs = _pyribs()
     start = np.broadcast_to(np.asarray(x0, np.float64), solution_dim)
 
     def make(archive: Any, seed: int) -> Any:
-        return EvolutionStrategyEmitter(archive, x0=start, sigma0=sigma, ranker=ranker, batch_size=batch, seed=seed)
+        return emitters_of_pyribs.EvolutionStrategyEmitter(
+            archive, x0=start, sigma0=sigma, ranker=ranker, batch_size=batch, seed=seed
+        )
 
     return Portfolio([Emitter(make, solution_dim, bounds, f"cma-me {i}") for i in range(emitters)], name="cma-me")
+
+
+def _pyribs() -> Any:
+    """`ribs.emitters`, without compiling it.
+
+    pyribs has numba compile the arithmetic of its strategies anew in every process, which takes
+    seconds and makes nothing faster: 200 candidates of 12 or 100 numbers take as long without.
+    """
+    from numba import config
+
+    compiles = config.DISABLE_JIT
+    config.DISABLE_JIT = True
+    try:
+        import ribs.emitters
+    finally:
+        config.DISABLE_JIT = compiles
+    return ribs.emitters
 
 
 class _Face:
