@@ -101,5 +101,6 @@ def _userns(level: str) -> str:
         return ""
     return (
         " (unprivileged user namespaces are often switched off: on Ubuntu "
-        "`sysctl kernel.apparmor_restrict_unprivileged_userns=0` or an AppArmor profile for bwrap; in Docker `--security-opt seccomp=unconfined`)"
+        "`sysctl kernel.apparmor_restrict_unprivileged_userns=0` or an AppArmor profile for bwrap; "
+        "in Docker `--security-opt seccomp=unconfined`)"
     )
