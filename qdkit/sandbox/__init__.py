@@ -95,7 +95,10 @@ class Sandbox:
         try:
             self._idle.put(self._zygote())
         except Lost as error:
-            raise RuntimeError(f"the sandbox does not start at level {self.level}: {error}") from None
+            raise RuntimeError(
+                f"the sandbox does not start at level {self.level}: {error}. "
+                "If a module is missing that a preloaded one needs, name it in preload, too"
+            ) from None
         self.close = weakref.finalize(self, _close, self._all)
 
     def __enter__(self) -> Sandbox:
@@ -120,11 +123,13 @@ class Sandbox:
                 raise RuntimeError("the sandbox is closed")
             zygote = zygote or self._zygote()
             return self._told(zygote.run(message))
-        except Lost as error:
+        except BaseException as error:  # whatever interrupts it, this zygote may still hold a candidate
             if zygote is not None:
                 self._all.discard(zygote)
                 zygote.close()
-            zygote = None
+                zygote = None
+            if not isinstance(error, (Lost, OSError)):
+                raise
             return Ran(Outcome.INFRASTRUCTURE, None, f"the sandbox lost a worker: {error}", "", math.nan, math.nan)
         finally:
             self._idle.put(zygote)

@@ -1,7 +1,9 @@
 """How strongly a candidate is isolated, and which of the levels this machine really offers.
 
 `bubblewrap`: namespaces of its own (files, processes, network), and within them all that
-`landlock` has: Landlock, a seccomp filter, resource limits. `none`: resource limits alone.
+`landlock` has: Landlock, a seccomp filter, resource limits. `landlock`: these without namespaces, so a
+candidate can learn that a file exists, how large and how old it is, but not what is in it. `none`:
+resource limits alone.
 """
 
 from __future__ import annotations

@@ -54,12 +54,6 @@ def choose(level: str) -> str:
     """
     if level not in ("auto", *levels.LEVELS):
         raise ValueError(f"level is 'auto', 'bubblewrap', 'landlock' or 'none', not {level!r}")
-    if not sys.platform.startswith("linux"):
-        raise RuntimeError(
-            f"the sandbox needs Linux, and this is {sys.platform}: run qdkit in a container or on a Linux machine"
-        )
-    if level == "none":
-        return level
     reasons = {}
     for candidate in levels.LEVELS[:-1] if level == "auto" else (level,):
         reasons[candidate] = _why_not(candidate)
@@ -75,6 +69,10 @@ def choose(level: str) -> str:
 @functools.cache
 def _why_not(level: str) -> str:
     """Why a level does not work here, with the mend; "" if a program at that level runs and gets nowhere."""
+    if not sys.platform.startswith("linux"):
+        return f"this is {sys.platform}, and isolation needs Linux: run qdkit in a container or on a Linux machine"
+    if level == "none":
+        return ""
     if level == "bubblewrap" and shutil.which("bwrap") is None:
         return "bwrap is not installed: `apt install bubblewrap`, or the package of that name of your system"
     if level == "landlock" and walls.landlock_abi() == 0:

@@ -147,7 +147,9 @@ class Zygote:
             os.close(self.handle)
             self.handle = -1
         self.process.kill()
-        self.process.communicate()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        self.process.wait()
 
 
 def _start(command: list[str], control: int) -> subprocess.Popen[bytes]:

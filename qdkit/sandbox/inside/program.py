@@ -19,7 +19,9 @@ class Modules:
 
     def __init__(self, files: Mapping[str, str]):
         self.files = files
-        self.code: dict[str, CodeType] = {path: compile(text, path, "exec") for path, text in files.items()}
+        self.code: dict[str, CodeType] = {
+            path: compile(text, path, "exec", dont_inherit=True) for path, text in files.items()
+        }
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         stem = name.replace(".", "/")
@@ -31,6 +33,10 @@ class Modules:
         if any(file.startswith(f"{stem}/") for file in self.files):
             return ModuleSpec(name, self, origin=stem, is_package=True)  # type: ignore[arg-type]
         return None
+
+    def has(self, name: str) -> bool:
+        """Whether a top-level module comes from the program."""
+        return self.find_spec(name) is not None
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None
@@ -56,6 +62,9 @@ def call(message: bytes, most: int) -> bytes:
         modules = Modules({path: text for path, text in files.items() if path.endswith(".py")})
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # what compile raises
         return _fault("invalid", "".join(traceback.format_exception_only(error)))
+    for name in list(sys.modules):  # a file of the program goes before a library of the same name, as in a folder
+        if modules.has(name.partition(".")[0]):
+            del sys.modules[name]
     sys.meta_path.insert(0, modules)
     try:
         module = __import__(path.removesuffix(".py").replace("/", "."), fromlist=["*"])

@@ -109,7 +109,7 @@ def _candidate(settings: dict[str, Any], rules: int | None, filter: bytes, job: 
         if rules is not None:
             os.close(rules)
         os.write(result, UP)
-        code = 0 if _sent(result, program.call(message, settings["output"])) else 1
+        code = 0 if _sent(result, program.call(message, settings["output"] - len(UP))) else 1
     except BaseException as error:  # noqa: BLE001 - nothing may leave this process but through os._exit
         os.write(2, f"the sandbox could not be set up: {error}".encode())
     finally:

@@ -10,15 +10,19 @@ from __future__ import annotations
 import ctypes
 import fnmatch
 import os
-import resource
 import stat
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+if sys.platform == "linux":
+    import resource
+
+    _LIBC = ctypes.CDLL(None, use_errno=True)
 
 SCRATCH = "/candidate/scratch"
 HIDDEN = ("site-packages", "dist-packages")  # within a library folder; what is to be seen of them is named
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _PDEATHSIG, _NO_NEW_PRIVS, _SECCOMP, _FILTER = 1, 38, 22, 2
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF, _VERSION = 444, 445, 446, 1
 _READ_FILE, _READ_DIR, _WRITE_FILE = 1 << 2, 1 << 3, 1 << 1
