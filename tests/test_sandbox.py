@@ -698,6 +698,10 @@ def test_without_any_level_it_refuses_and_says_what_to_install(monkeypatch):
         with pytest.raises(RuntimeError, match=r"apt install bubblewrap.*Landlock.*level='none'"):
             Sandbox()
         assert probing.choose("none") == "none"
+        probing._why_not.cache_clear()
+        monkeypatch.setattr(sys, "platform", "darwin")
+        with pytest.raises(RuntimeError, match="needs Linux"):
+            Sandbox("none")
     finally:
         probing._why_not.cache_clear()
 

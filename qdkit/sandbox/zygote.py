@@ -6,7 +6,6 @@ when a pipe falls silent, so nothing that a candidate sends can be taken for ano
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -83,7 +82,7 @@ class Zygote:
         self.control.settimeout(START)
         try:
             self.control.send(settings)
-            word, handles, _, _ = socket.recv_fds(self.control, 4096, 1)
+            word, handles, _, _ = socket.recv_fds(self.control, 4096, 1, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:
             raise Lost(f"it does not answer: {error}. {self._last_words()}") from None
         if word != b"ready":
@@ -125,7 +124,7 @@ class Zygote:
         self.control.settimeout(REAP)
         try:
             socket.send_fds(self.control, [b"run"], descriptors)
-            word, handles, _, _ = socket.recv_fds(self.control, 16, 1)
+            word, handles, _, _ = socket.recv_fds(self.control, 16, 1, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:
             raise Lost(f"it does not answer: {error}") from None
         if word != b"started":
@@ -185,7 +184,7 @@ def _settings(level: str, limits: Limits, preload: Sequence[str], folders: Mappi
         "packages": dict(folders),
         "readable": [*interpreter.readable(), *interpreter.packages(folders)],
         "landlock": confined and (level == "landlock" or walls.landlock_abi() > 0),
-        "filter": base64.b64encode(syscalls.filter() if confined else b"").decode(),
+        "filter": (syscalls.filter() if confined else b"").hex(),
         "scratch": scratch,
         "output": limits.output,
         "limits": most,

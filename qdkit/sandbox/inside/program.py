@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
-from types import CodeType, ModuleType
-from typing import Any
 
 from . import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import CodeType, ModuleType
+    from typing import Any
 
 TEXT = 4000  # characters of an error that are handed back
 
@@ -33,10 +36,6 @@ class Modules:
         if any(file.startswith(f"{stem}/") for file in self.files):
             return ModuleSpec(name, self, origin=stem, is_package=True)  # type: ignore[arg-type]
         return None
-
-    def has(self, name: str) -> bool:
-        """Whether a top-level module comes from the program."""
-        return self.find_spec(name) is not None
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None
@@ -62,9 +61,9 @@ def call(message: bytes, most: int) -> bytes:
         modules = Modules({path: text for path, text in files.items() if path.endswith(".py")})
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # what compile raises
         return _fault("invalid", "".join(traceback.format_exception_only(error)))
-    for name in list(sys.modules):  # a file of the program goes before a library of the same name, as in a folder
-        if modules.has(name.partition(".")[0]):
-            del sys.modules[name]
+    own = {path.partition("/")[0].removesuffix(".py") for path in modules.code}
+    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+        del sys.modules[name]  # a file of the program goes before a library of the same name, as in a folder
     sys.meta_path.insert(0, modules)
     try:
         module = __import__(path.removesuffix(".py").replace("/", "."), fromlist=["*"])

@@ -6,7 +6,6 @@ comes as a descriptor, which only the forked child opens. One candidate at a tim
 
 from __future__ import annotations
 
-import base64
 import gc
 import importlib
 import importlib.machinery
@@ -17,9 +16,12 @@ import signal
 import socket
 import struct
 import sys
-from typing import Any
 
 from . import program, walls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 STATUS = struct.Struct("=id")  # the wait status of a candidate and its CPU seconds
 UP = b"+"  # the first byte of a result: the walls were up before the candidate began
@@ -55,7 +57,7 @@ def main() -> None:
         return
     if settings["scratch"] == 0:
         walls.drop_privileges()
-    filter = base64.b64decode(settings["filter"])
+    filter = bytes.fromhex(settings["filter"])
     gc.collect()
     gc.freeze()  # or the first collection in a child would copy every page
     me = os.pidfd_open(os.getpid())

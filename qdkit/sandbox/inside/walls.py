@@ -8,12 +8,14 @@ scratch folder with a quota. The numbers are those of the kernel's headers, whic
 from __future__ import annotations
 
 import ctypes
-import fnmatch
 import os
 import stat
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
 if sys.platform == "linux":
     import resource
@@ -65,7 +67,7 @@ def _parts(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
     names = os.listdir(path)
-    shown = [name for name in names if not any(fnmatch.fnmatch(name, hidden) for hidden in HIDDEN)]
+    shown = [name for name in names if name not in HIDDEN]
     return [path] if len(shown) == len(names) else [os.path.join(path, name) for name in shown]
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # without the import of typing, which a cold start would pay for
+if TYPE_CHECKING:
+    from typing import Any
 
 DEPTH = 64  # lists within lists, at most
 _SIZES = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}
