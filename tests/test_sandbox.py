@@ -205,6 +205,21 @@ def test_an_endless_program_is_a_timeout_and_its_slot_is_free_within_a_second(ha
     assert HASTE <= ran.seconds < HASTE + 1
 
 
+def test_a_program_that_never_stops_printing_ends_in_time_too():
+    """Output within its limit does not put off the end."""
+    with Sandbox("none", seconds=HASTE, output=1 << 30, preload=()) as sandbox:
+        ran = run(sandbox, "import os\nwhile True: os.write(1, b'x')")
+    assert ran.outcome == Outcome.TIMEOUT and ran.seconds < HASTE + 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGRTMIN + 3, signal.SIGKILL])
+def test_a_program_that_kills_itself_without_walls_has_failed(number):
+    """Any signal has a name or a number."""
+    with Sandbox("none", preload=()) as sandbox:
+        ran = run(sandbox, f"import os; os.kill(os.getpid(), {int(number)})")
+    assert ran.outcome == Outcome.FAILED and "crashed" in ran.error
+
+
 def test_cpu_time_has_a_limit_of_its_own():
     """Threads that burn several seconds at once end at the CPU limit, before the wall's."""
     with Sandbox("none", seconds=60, cpu_seconds=1) as sandbox:
@@ -282,8 +297,9 @@ def test_a_fault_is_the_candidates_own(sandbox, name):
 
 
 REACH = """
-import ctypes, os, socket, sys
+import ctypes, os, socket, struct, sys
 
+bytearray_ = ctypes.create_string_buffer
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 def call(*arguments):
@@ -359,6 +375,8 @@ def main(parent, secret, port, unix, package, site):
         "a signal by a descriptor": lambda: __import__("signal").pidfd_send_signal(os.pidfd_open(os.getppid()), 0),
         "a signal by ownership": own,
         "its own limits": lambda: __import__("resource").setrlimit(9, (-1, -1)),
+        "its own CPU time, to be killed": lambda: __import__("resource").setrlimit(0, (0, 0)),
+        "a timer that kills": lambda: call(222, 0, struct.pack("qii", 0, 9, 0).ljust(64, bytes(1)), bytearray_(8)),
         "a namespace": lambda: call(272, 0x10000000),
         "a mount": lambda: call(165, b"x", b"/", b"tmpfs", 0, None),
         "another root": lambda: os.chroot("/"),
@@ -740,3 +758,5 @@ def test_a_call_that_cannot_be_is_refused_at_the_door(sandbox):
             sandbox.run({"solve.py": ""}, entry)
     with pytest.raises(TypeError, match="cannot be handed back"):
         run(sandbox, "return 1", object())
+    with pytest.raises(TypeError, match="path -> text"):
+        sandbox.run({"solve.py": 3}, "solve.py:main")

@@ -67,7 +67,8 @@ class Sandbox:
       can import beside the standard library and its own files.
 
     A candidate sees an empty environment, no network, no other process and no file but the
-    interpreter's. Raises RuntimeError if the level does not work here, and ValueError for settings
+    interpreter's. Close the sandbox, or use it in a `with`; the end of the process closes it too.
+    Raises RuntimeError if the level does not work here, and ValueError for settings
     that cannot be.
     """
 
@@ -116,6 +117,8 @@ class Sandbox:
         path, colon, function = entry.partition(":")
         if not (path.endswith(".py") and colon and function.isidentifier()):
             raise ValueError(f"entry names a file and a function, such as 'solve.py:main', not {entry!r}")
+        if not all(isinstance(x, str) for item in files.items() for x in item):
+            raise TypeError("a program is a mapping path -> text, and this one maps or holds something else")
         message = wire.encode([dict(files), entry, list(arguments)], _JOB)
         zygote = self._idle.get()
         try:
@@ -162,7 +165,7 @@ def _verdict(ended: Ended, limits: Limits, level: str) -> tuple[Outcome, Any, st
         return Outcome.FAILED, None, f"it {what} more than {limits.output} bytes"
     code = os.waitstatus_to_exitcode(ended.status)
     if code < 0:
-        return _killed(signal.Signals(-code), ended, limits, level)
+        return _killed(-code, ended, limits, level)
     if code > 0 or ended.result == serve.UP:
         return Outcome.FAILED, None, f"it ended itself, with exit code {code}, before it had handed anything back"
     try:
@@ -177,13 +180,14 @@ def _verdict(ended: Ended, limits: Limits, level: str) -> tuple[Outcome, Any, st
     return Outcome.INVALID, None, "what it handed back cannot be read: it is no answer"
 
 
-def _killed(by: signal.Signals, ended: Ended, limits: Limits, level: str) -> tuple[Outcome, None, str]:
+def _killed(by: int, ended: Ended, limits: Limits, level: str) -> tuple[Outcome, None, str]:
     spent = ended.cpu_seconds > 0.9 * limits.cpu_seconds
     if by == signal.SIGXCPU or (by == signal.SIGKILL and spent):
         return Outcome.TIMEOUT, None, f"it had used {limits.cpu_seconds} s of CPU time"
     if by == signal.SIGKILL and level != "none":  # behind the walls it cannot send itself a signal
         return Outcome.INFRASTRUCTURE, None, "it was killed from outside: the machine may be short of memory"
-    return Outcome.FAILED, None, f"it crashed: {by.name}"
+    name = signal.Signals(by).name if by in set(signal.Signals) else f"signal {by}"
+    return Outcome.FAILED, None, f"it crashed: {name}"
 
 
 __all__ = ["LEVELS", "Limits", "Probed", "Ran", "Sandbox", "in_words", "probe"]

@@ -13,7 +13,8 @@ from typing import Any
 
 # Left out on purpose, although harmless at first sight: chmod, chown, utime and xattr, which
 # Landlock does not guard; kill and its kin; truncate by path; setpriority and sched_setscheduler,
-# which reach the parent; memfd and System V memory, which no limit counts; inotify; sync.
+# which reach the parent; memfd and System V memory, which no limit counts; inotify; sync; timer_create
+# and setrlimit, with which a process can have itself killed as if from outside.
 ALLOWED = """
 read write pread64 pwrite64 readv writev preadv pwritev preadv2 pwritev2 lseek close close_range sendfile
 open openat creat stat fstat lstat newfstatat statx fstatat64 access faccessat faccessat2 readlink readlinkat
@@ -24,13 +25,13 @@ epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 timerfd
 mmap munmap mprotect mremap brk madvise msync mincore mbind get_mempolicy set_mempolicy membarrier
 pkey_alloc pkey_free pkey_mprotect
 rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend rt_sigtimedwait sigaltstack pause restart_syscall
-alarm setitimer getitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete
+alarm setitimer getitimer
 clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times
 futex futex_waitv set_robust_list get_robust_list rseq set_tid_address arch_prctl set_thread_area get_thread_area
 sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min
 sched_rr_get_interval getpriority getcpu
 getpid gettid getppid getpgid getpgrp getsid getuid geteuid getgid getegid getresuid getresgid getgroups
-getrlimit setrlimit getrusage sysinfo uname getrandom wait4 waitid exit exit_group sendto recvfrom
+getrlimit getrusage sysinfo uname getrandom wait4 waitid exit exit_group sendto recvfrom
 """
 
 _CLONE_THREAD = 0x10000
@@ -56,8 +57,8 @@ def filter() -> bytes:
     same, masked = seccomp.EQ, seccomp.MASKED_EQ
     allow("clone", seccomp.Arg(0, masked, _CLONE_THREAD, _CLONE_THREAD))
     allow("socketpair", seccomp.Arg(0, same, _AF_UNIX), seccomp.Arg(1, masked, _SOCK_TYPE, _SOCK_STREAM))  # asyncio
-    for call in ("prlimit64", "sched_setaffinity"):
-        allow(call, seccomp.Arg(0, same, 0))  # of itself
+    allow("prlimit64", seccomp.Arg(0, same, 0), seccomp.Arg(2, same, 0))  # of itself, to read
+    allow("sched_setaffinity", seccomp.Arg(0, same, 0))
     for call, position, values in (
         ("prctl", 0, (_PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA)),
         ("fcntl", 1, _FCNTL),

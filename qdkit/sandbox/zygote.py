@@ -22,7 +22,7 @@ from typing import NamedTuple
 from qdkit.sandbox import interpreter, levels, syscalls
 from qdkit.sandbox.inside import serve, walls
 
-START, REAP = 60.0, 5.0  # seconds a zygote may take to preload, and to see that a killed candidate is dead
+START, REAP = 60.0, 10.0  # seconds a zygote may take to preload, and to see that a killed candidate is dead
 _CHUNK = 1 << 16
 
 
@@ -200,15 +200,15 @@ def _follow(child: int, result: int, output: int, limits: Limits, began: float) 
         events.register(descriptor, select.POLLIN)
     overrun, ready = "", set[int]()
     while not overrun and child not in ready:
-        left = max(0.0, began + limits.seconds - time.monotonic())
-        ready = {descriptor for descriptor, _ in events.poll(left * 1000)}
+        left = began + limits.seconds - time.monotonic()
+        ready = {descriptor for descriptor, _ in events.poll(max(0.0, left) * 1000)}
         for descriptor in ready & read.keys():
             chunk = os.read(descriptor, _CHUNK)
             read[descriptor] += chunk
             if not chunk:
                 events.unregister(descriptor)
-        overrun = "" if ready else "seconds"
-        overrun = overrun or _too_long(read[result], read[output], limits.output)
+        late = not ready or (left <= 0 and child not in ready)  # also while it keeps printing
+        overrun = "seconds" if late else _too_long(read[result], read[output], limits.output)
     if overrun:
         _kill(child)
         select.select([child], [], [], REAP)

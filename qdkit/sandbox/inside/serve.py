@@ -47,7 +47,6 @@ def main() -> None:
     sys.path.pop(0)
     sys.argv = [""]
     sys.meta_path.append(Named(settings["packages"]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # control-C is for the parent, which then closes the socket
     try:
         for name in settings["preload"]:
             importlib.import_module(name)
