@@ -25,7 +25,7 @@ from qdkit.types import Outcome
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox needs Linux")
 
 LEVELS = ("bubblewrap", "landlock")
-HASTE = 0.5  # seconds, of the sandbox for programs that do not end
+HASTE = 0.8  # seconds, of the sandbox for programs that do not end
 OUTPUT, SCRATCH = 1 << 16, 1 << 20
 
 
@@ -569,17 +569,41 @@ def test_any_bytes_are_a_value_or_a_value_error():
 # The pool
 
 
-def test_many_threads_each_get_their_own_answer(hasty):
-    """Results are never mixed up, among programs that end well, badly and not at all."""
+@pytest.mark.parametrize("level", LEVELS)
+def test_many_threads_each_get_their_own_answer(level):
+    """Results are never mixed up, among programs that end well and badly, more of them than workers."""
     bodies = ["return arguments[0]", "raise Exception(arguments[0])", "import os; os._exit(arguments[0] % 7)"]
-    with ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(run, hasty, bodies[i % 3], i) for i in range(48)]
-    for i, job in enumerate(jobs):
-        ran = job.result()
-        if ran.outcome not in (Outcome.TIMEOUT, Outcome.INFRASTRUCTURE):  # a crowded machine
-            assert (ran.outcome, ran.value) == ((Outcome.OK, i) if i % 3 == 0 else (Outcome.FAILED, None))
-            assert i % 3 != 1 or f"Exception: {i}" in ran.error
-    assert sum(job.result().outcome == Outcome.OK for job in jobs) > 8
+    with (
+        Sandbox(offered(level), seconds=60, preload=(), workers=2) as sandbox,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        rans = list(pool.map(lambda i: run(sandbox, bodies[i % 3], i), range(48)))
+        assert len(sandbox._all) == 2
+    for i, ran in enumerate(rans):
+        assert (ran.outcome, ran.value) == ((Outcome.OK, i) if i % 3 == 0 else (Outcome.FAILED, None))
+        assert (f"Exception: {i}\n" in ran.error) == (i % 3 == 1)
+
+
+def test_nothing_of_one_candidate_is_left_for_the_next(sandbox):
+    """Modules, variables, settings, files and the very text of a program are gone with it."""
+    leave = """
+        import builtins, os, sys, numpy, types
+        builtins.CANARY = sys.modules["canary"] = types.ModuleType("CANARY")
+        os.environ["CANARY"] = "CANARY"
+        numpy.CANARY = arguments[0]
+    """
+    find = """
+        import builtins, gc, os, sys, numpy
+        gc.unfreeze()
+        word = arguments[0][::-1]
+        planted = ["planted " + word]  # so that the search is known to find what there is
+        held = [x for d in gc.get_objects() if type(d) in (dict, list) for x in (d.values() if type(d) is dict else d)]
+        found = [x for x in held if type(x) in (str, bytes) and word in str(x)]
+        return hasattr(builtins, word), "canary" in sys.modules, word in os.environ, hasattr(numpy, word), found
+    """
+    assert run(sandbox, leave, "CANARY").outcome == Outcome.OK
+    ran = run(sandbox, find, "YRANAC")
+    assert (ran.outcome, ran.value) == (Outcome.OK, [False, False, False, False, ["planted CANARY"]]), ran
 
 
 def test_a_worker_that_dies_is_nobodys_fault_and_is_replaced(sandbox):
