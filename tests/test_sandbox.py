@@ -1,5 +1,6 @@
 """The sandbox: every hostile program is contained at every level, and the run goes on."""
 
+import contextlib
 import gc
 import math
 import os
@@ -442,6 +443,18 @@ def test_without_walls_the_same_program_gets_through(tmp_path):
     with Sandbox("none", preload=()) as sandbox:
         ran = run(sandbox, read_and_list, str(tmp_path / "run.db"))
     assert (ran.outcome, ran.value) == (Outcome.OK, ["answers", True, True])
+
+
+def test_even_without_walls_the_group_of_a_program_ends_with_it():
+    """A grandchild that stays in the group is killed when the candidate ends."""
+    body = "import os, time; child = os.fork(); child or time.sleep(1000); return child"
+    with Sandbox("none", preload=()) as sandbox:
+        ran = run(sandbox, body)
+        assert ran.outcome == Outcome.OK
+        with contextlib.suppress(ProcessLookupError):  # gone already
+            grandchild = os.pidfd_open(ran.value)
+            assert select.select([grandchild], [], [], 20)[0] == [grandchild]
+            os.close(grandchild)
 
 
 # Programs that want a result that is not theirs

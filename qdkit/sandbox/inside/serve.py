@@ -6,6 +6,7 @@ comes as a descriptor, which only the forked child opens. One candidate at a tim
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import importlib.machinery
@@ -84,12 +85,19 @@ def _serve(control: socket.socket, settings: dict[str, Any], rules: int | None, 
     ready = [descriptor for descriptor, _ in end.poll()]
     if handle not in ready:
         signal.pidfd_send_signal(handle, signal.SIGKILL)
+    _kill_group(child)
     _, status, used = os.wait4(child, 0)
     os.close(handle)
     if control.fileno() in ready:
         return False
     control.send(STATUS.pack(status, used.ru_utime + used.ru_stime))
     return True
+
+
+def _kill_group(leader: int) -> None:
+    """Ends what a candidate left running, as at level none it can; its number is taken until it is waited for."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _candidate(settings: dict[str, Any], rules: int | None, filter: bytes, job: int, result: int, output: int) -> None:
