@@ -272,7 +272,7 @@ FAULTS = {
         "class E(BaseException):\n    def __str__(self): raise self\n    __repr__ = __str__\nraise E",
         "",
     ),
-    "recursion": ("return main()", "RecursionError"),
+    "recursion": ("def f(): return f()\nf()", "RecursionError"),
     "recursion without a limit": (
         "import sys, functools\nsys.setrecursionlimit(10**9)\nf = lambda *x: functools.reduce(f, [1, 2])\nf()",
         "",
