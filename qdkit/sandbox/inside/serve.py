@@ -43,6 +43,7 @@ class Named:
 
 def main() -> None:
     """Serves the socket whose number is the last argument until its other end is closed."""
+    gc.disable()  # what is imported here stays; a candidate gets it back
     control = socket.socket(fileno=int(sys.argv.pop()))
     settings = json.loads(control.recv(MAXIMUM))
     sys.path.pop(0)
@@ -58,7 +59,6 @@ def main() -> None:
     if settings["scratch"] == 0:
         walls.drop_privileges()
     filter = bytes.fromhex(settings["filter"])
-    gc.collect()
     gc.freeze()  # or the first collection in a child would copy every page
     me = os.pidfd_open(os.getpid())
     socket.send_fds(control, [b"ready"], [me])
@@ -117,6 +117,7 @@ def _candidate(settings: dict[str, Any], rules: int | None, filter: bytes, job: 
         walls.enclose(rules, filter)
         if rules is not None:
             os.close(rules)
+        gc.enable()
         os.write(result, UP)
         code = 0 if _sent(result, program.call(message, settings["output"] - len(UP))) else 1
     except BaseException as error:  # noqa: BLE001 - nothing may leave this process but through os._exit
