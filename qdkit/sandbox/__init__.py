@@ -181,7 +181,7 @@ def _verdict(ended: Ended, limits: Limits, level: str) -> tuple[Outcome, Any, st
 
 
 def _killed(by: int, ended: Ended, limits: Limits, level: str) -> tuple[Outcome, None, str]:
-    spent = ended.cpu_seconds > 0.9 * limits.cpu_seconds
+    spent = ended.cpu_seconds > 0.5 * limits.cpu_seconds  # the kernel counts ticks there, and time here
     if by == signal.SIGXCPU or (by == signal.SIGKILL and spent):
         return Outcome.TIMEOUT, None, f"it had used {limits.cpu_seconds} s of CPU time"
     if by == signal.SIGKILL and level != "none":  # behind the walls it cannot send itself a signal

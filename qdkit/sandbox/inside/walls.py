@@ -99,12 +99,17 @@ def drop_privileges() -> None:
 
 
 def limit(limits: Mapping[str, int]) -> None:
-    """Hard limits of the process: `limits` maps the names of `resource`, without RLIMIT_, to numbers."""
+    """Limits of the process: `limits` maps the names of `resource`, without RLIMIT_, to numbers.
+
+    CPU time ends with SIGXCPU, which tells it from a kill from outside; a program that catches
+    that is killed a second later.
+    """
     for name, most in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(kind)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
+        wanted = most + 1 if name == "CPU" else most
+        hard = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(kind, (min(most, hard), hard))
 
 
 def die_with_parent() -> None:
