@@ -131,14 +131,15 @@ def _pyribs() -> Any:
     pyribs has numba compile the arithmetic of its strategies anew in every process, which takes
     seconds and makes nothing faster: 200 candidates of 12 or 100 numbers take as long without.
     """
-    from numba import config
+    import numba
 
-    compiles = config.DISABLE_JIT
-    config.DISABLE_JIT = True
+    numba_config: Any = numba.config
+    compiles = numba_config.DISABLE_JIT
+    numba_config.DISABLE_JIT = True
     try:
         import ribs.emitters
     finally:
-        config.DISABLE_JIT = compiles
+        numba_config.DISABLE_JIT = compiles
     return ribs.emitters
 
 
