@@ -309,13 +309,13 @@ class Ledger:
             return self._nobody()
         id, _, origin, parents, outcome, objective, _, _, genome, features, notes, *place = zip(*rows, strict=True)
         numbers = lambda column: np.array([np.nan if x is None else x for x in column], np.float64)
-        families = [json.loads(ids) for ids in parents]
-        width = max(1, *map(len, families))
+        known = [json.loads(ids) for ids in parents]
+        width = max(1, *map(len, known))
         described = np.stack([numbers(axis) for axis in place], 1)
         return Batch(
             np.array(id, np.int32),
             self._genomes(genome),
-            np.array([ids + [NOBODY] * (width - len(ids)) for ids in families], np.int32),
+            np.array([ids + [NOBODY] * (width - len(ids)) for ids in known], np.int32),
             list(origin),
             np.array(outcome, "<U14"),
             numbers(objective),
@@ -355,12 +355,15 @@ def genome_kind(genomes: Genomes) -> dict[str, Any]:
     return {"kind": "json"}
 
 
+def families(parents: np.ndarray) -> list[list[int]]:
+    """The ids of each row of `parents` (int `[n, p]`), without `NOBODY`."""
+    ids: list[list[int]] = parents.tolist()
+    return [[id for id in row if id != NOBODY] for row in ids] if (parents == NOBODY).any() else ids
+
+
 def _rows(batch: Batch, added: Any, task: int, kind: str) -> list[tuple[Any, ...]]:
     """The batch as rows of `candidates`."""
     store = {"array": lambda genome: genome.tobytes(), "json": to_json}.get(kind, lambda genome: genome)
-    families = batch.parents.tolist()
-    if (batch.parents == NOBODY).any():
-        families = [[id for id in ids if id != NOBODY] for ids in families]
     given = np.array_equal(batch.features, batch.descriptor, equal_nan=True)
     features = repeat(None) if given else (to_json([_null(x) for x in row]) for row in batch.features.tolist())
     return list(
@@ -368,7 +371,7 @@ def _rows(batch: Batch, added: Any, task: int, kind: str) -> list[tuple[Any, ...
             batch.id.tolist(),
             repeat(task),
             batch.origin,
-            map(str, families),
+            map(str, families(batch.parents)),
             batch.outcome.tolist(),
             map(_null, batch.objective.tolist()),
             np.asarray(added.status).tolist(),

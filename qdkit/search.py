@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,9 +25,9 @@ import numpy as np
 from qdkit import metrics
 from qdkit.budget import Budget, Purse
 from qdkit.compiled import keep_compilations
-from qdkit.elites import NOWHERE, Archive, Elites, double, sample
+from qdkit.elites import NOWHERE, Added, Archive, Elites, double, sample
 from qdkit.flow import Flow, Workers, attempt
-from qdkit.ledger import Commit, Ledger, genome_kind, write_elites
+from qdkit.ledger import Commit, Ledger, families, genome_kind, write_elites
 from qdkit.novelty import Distinct
 from qdkit.parts import described, said
 from qdkit.plain import to_json
@@ -116,7 +117,7 @@ class Search(Seen):
         example = {"id": np.int32(0)} | ({"genome": self._seeds.genome[0]} if self._numeric else {})
         with double():
             self._elites = archive.init(example)
-        self._started, self._seconds = 0, 0.0
+        self._started, self._seconds, self._since = 0, 0.0, time.monotonic()
         self.commits: list[Commit] = []
         self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
@@ -129,11 +130,13 @@ class Search(Seen):
         else:
             self.ledger = Ledger.create(Path(run) if run is not None else None, self._about())
             self._was = []
-        self._recorded = len(self._was)
-        spent = self.ledger.spent()
-        seconds = self._was[-1].seconds if self._was else 0.0
-        self._purse = Purse(replace(self.budget, evaluations=None), spent, seconds)
-        self._recall()
+        with ExitStack() as refused:
+            refused.callback(self.close)  # or the folder would stay held as long as anybody looks at the traceback
+            self._recorded = len(self._was)
+            seconds = self._was[-1].seconds if self._was else 0.0
+            self._purse = Purse(replace(self.budget, evaluations=None), self.ledger.spent(), seconds)
+            self._recall()
+            refused.pop_all()
 
     # What a user does.
 
@@ -161,11 +164,11 @@ class Search(Seen):
             raise ValueError(f"a search makes a whole number of steps from 1, not {n}")
         n = int(n or sys.maxsize - len(self.commits))
         self._aim(Goal(len(self.commits) + n, self.budget.evaluations))
-        since = time.monotonic() - self._seconds
+        self._since = time.monotonic() - self._seconds
         try:
-            for batch in self._flow.run(self._start, n):
-                self._seconds = time.monotonic() - since
-                yield self._commit(batch)
+            for batch, added in self._flow.run(self._start, n, self._commit):
+                self._learn(batch, added)
+                yield batch
         finally:
             if self.ledger.path is not None:
                 write_elites(self.ledger.path, self.elites)
@@ -267,8 +270,10 @@ class Search(Seen):
         batch = batch or unmade(self._seeds.genome, self.batch)
         return with_outcome(batch, batch.ok, outcome, said)
 
-    def _commit(self, batch: Batch) -> Batch:
-        first = self._candidates
+    def _commit(self, batch: Batch) -> tuple[Batch, Added]:
+        """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
+        first, number = self._candidates, len(self.commits)
+        self._seconds = self._was[number].seconds if number < self._recorded else time.monotonic() - self._since
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
         if self.novelty is not None:
             batch = with_outcome(batch, batch.ok & ~self.novelty.new(batch, first), Outcome.DUPLICATE, "no longer new")
@@ -289,13 +294,16 @@ class Search(Seen):
         for outcome in batch.outcome[~batch.ok].tolist():
             self.failures[outcome] = self.failures.get(outcome, 0) + 1
         self._allowed.pop(state.number)
+        return batch, added
+
+    def _learn(self, batch: Batch, added: Added) -> None:
+        """Tells the parts that learn of a commit."""
         self.operator.learn(batch, added)
         if self.novelty is not None:
             self.novelty.learn(batch)
         if len(self.commits) == self._founding and not self.elites.occupied.any():
             why = next((note["error"] for note in batch.notes if "error" in note), "no reason was given")
             raise RuntimeError(f"no seed could enter the archive, so there is nothing to start from; the first: {why}")
-        return batch
 
     @property
     def _candidates(self) -> int:
@@ -343,8 +351,6 @@ class Search(Seen):
 
     def _recall(self) -> None:
         """Makes the recorded part of the run once more, from its ledger."""
-        if not self._was:
-            return
         if (now := json.loads(to_json(self._about()))) != self.ledger.about:
             part = next(name for name in now if now[name] != self.ledger.about.get(name))
             raise ValueError(
@@ -352,16 +358,18 @@ class Search(Seen):
                 "go on with the same, or begin another run"
             )
         goals = [(after, Goal(*value[:2])) for after, kind, value in self.ledger.events() if kind == "goal"]
-        self._goals = goals or [(0, Goal(self._recorded))]
-        for batch in self._flow.run(self._start, self._recorded):
-            self._seconds = self._was[len(self.commits)].seconds
-            self._commit(batch)
+        self._goals = goals or [(0, Goal(self._recorded))] * bool(self._was)
+        if not self._was:
+            return
+        for batch, added in self._flow.run(self._start, self._recorded, self._commit):
+            self._learn(batch, added)
 
     def _remembered(self, number: int, batch: Batch) -> Batch:
         """The recorded step, once it is sure that it was about the same candidates."""
         known = self.ledger.batch(number)
-        same = np.array_equal(known.genome, batch.genome) if self._numeric else known.genome == batch.genome
-        if not same or not np.array_equal(known.parents, batch.parents):
+        genomes = (np.asarray(known.genome), np.asarray(batch.genome)) if self._numeric else ()
+        same = np.array_equal(*genomes, equal_nan=True) if genomes else known.genome == batch.genome
+        if not same or families(known.parents) != families(batch.parents):
             raise RuntimeError(
                 f"step {number} of {self.ledger.path} comes out with other candidates than recorded. "
                 "Operators must take all randomness from their key, and a run goes on with the versions that began it"

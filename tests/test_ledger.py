@@ -121,6 +121,46 @@ def test_an_operator_that_came_out_otherwise_is_noticed(tmp_path):
         make(run=tmp_path / "run", resume=True)
 
 
+def test_a_run_that_has_no_step_yet_is_gone_on_with_as_it_began(tmp_path):
+    """What a run was made to search holds from its first moment, and so does the goal it was given."""
+    killed(tmp_path / "run", 3, "texts", in_flight=2)  # after the goal, before the first step
+    with pytest.raises(ValueError, match="seed = 3, and this search 4"):
+        texts(run=tmp_path / "run", resume=True, seed=4, in_flight=2)
+    make = lambda **place: texts(in_flight=2, **place)
+    assert went_on(make, tmp_path / "run") == make().run(STEPS, progress=False).ledger.dump()
+
+
+def test_a_refused_resume_leaves_the_folder_free(tmp_path):
+    """Who corrects a setting and tries again is not told that somebody else is writing."""
+    points(run=tmp_path / "run").run(2, progress=False).close()
+    with pytest.raises(ValueError, match="seed") as seen:
+        points(run=tmp_path / "run", resume=True, seed=4)
+    points(run=tmp_path / "run", resume=True).close()
+    assert seen.traceback  # it holds on to the search that was refused
+
+
+def test_a_run_with_nan_in_a_genome_or_fewer_parents_than_columns_goes_on(tmp_path):
+    """nan is the nan that was recorded, and a place without a parent is no other parent."""
+
+    class Holed(Points):
+        def seeds(self, key, n):
+            return np.array([[0.5, 0.5, 1.0], [0.25, 0.75, np.nan]])
+
+        def evaluate(self, genomes):
+            return qdkit.Evaluation(np.ones(len(genomes)), genomes[:, :2])
+
+    class Alone(qdkit.Operator):
+        name = "alone"
+
+        def propose(self, key, context, n):
+            nobody = np.full(n, qdkit.types.NOBODY)
+            return qdkit.Proposal(context.parents.genome, np.stack([nobody, context.parents.id], 1), [self.name] * n)
+
+    make = lambda **place: qdkit.Search(Holed(3), Grid((5, 5), BOX), Alone(), batch=8, **place)
+    make(run=tmp_path / "run").run(STEPS - 2, progress=False).close()
+    assert went_on(make, tmp_path / "run") == make().run(STEPS, progress=False).ledger.dump()
+
+
 def edit(path, statement):
     with sqlite3.connect(path / "run.db") as db:
         db.execute(statement)
@@ -194,6 +234,20 @@ def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room(tmp
         search.run(STEPS - 3, progress=False)
     search.close()
     assert went_on(points, tmp_path / "run") == undisturbed
+
+
+@pytest.mark.parametrize("settings", [{}, {"in_flight": 2, "ahead": 3}])
+def test_a_step_that_could_not_be_committed_is_committed_by_the_next_run(tmp_path, settings):
+    """After a full disk or Ctrl-C amid a commit, the same search goes on as if nothing had been."""
+    search = points(run=tmp_path / "run", **settings).run(3, progress=False)
+    search.ledger._db.execute("pragma max_page_count = 1")
+    with pytest.raises(OSError, match="cannot be written"):
+        search.run(STEPS - 3, progress=False)
+    search.ledger._db.execute("pragma max_page_count = 1000000")
+    search.run(STEPS - len(search.commits), progress=False)
+    dump = search.ledger.dump()
+    search.close()
+    assert dump == went_on(lambda **place: points(**settings, **place), tmp_path / "run")
 
 
 @pytest.mark.parametrize("make", [points, texts])
