@@ -78,6 +78,7 @@ class Ledger:
     def __init__(self, path: Path | None, connection: sqlite3.Connection, held: contextlib.ExitStack):
         self.path, self._db, self._lock = path, connection, threading.RLock()
         self._close = weakref.finalize(self, _closed, connection, held)
+        self._close.atexit = False  # threads may still be at it then; what is committed is on disk without
         self.about: dict[str, Any] = {}
         self._seal = ""
 
@@ -136,7 +137,8 @@ class Ledger:
 
     def close(self) -> None:
         """Gives the file back; the ledger is not used after this."""
-        self._close()
+        with self._lock:  # a thread may be at it: closed under its hands, SQLite would take the process along
+            self._close()
 
     # Writing.
 

@@ -311,3 +311,26 @@ def test_soak_killed_at_every_write(tmp_path, moment, world, settings):
     with make(**settings) as whole:
         expected = whole.run(STEPS, progress=False).ledger.dump()
     assert went_on(lambda **place: make(**settings, **place), tmp_path / "run") == expected
+
+
+@pytest.mark.parametrize("ending", ["search.close()", "raise SystemExit"])
+def test_a_run_that_ends_while_calls_come_in_does_not_crash(tmp_path, ending):
+    """Threads that bring answers when the run is closed, or the process ends, get an error and nothing worse."""
+    script = f"""
+import threading
+from tests.worlds import points
+search = points(run={str(tmp_path / "run")!r}).run(2, progress=False)
+started = threading.Barrier(9)
+def bring(task):
+    started.wait()
+    for call in range(1000):
+        search.ledger.keep(100 + task, call, {{}}, {{}}, 0.0)
+threading.excepthook = lambda error: None
+for task in range(8):
+    threading.Thread(target=bring, args=(task,), daemon=True).start()
+started.wait()
+{ending}
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent.parent, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert qdkit.load(tmp_path / "run").summary()["evaluations"] == 16
