@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
@@ -33,7 +33,15 @@ class Cost:
     evaluations: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Cost(
+            self.dollars + other.dollars,
+            self.tokens + other.tokens,
+            self.calls + other.calls,
+            self.evaluations + other.evaluations,
+        )
+
+    def __neg__(self) -> Cost:
+        return Cost(-self.dollars, -self.tokens, -self.calls, -self.evaluations)
 
 
 NOTHING = Cost(calls=0)
