@@ -10,7 +10,7 @@ copy to look at. It is read as it stands by `sqlite3` or `pandas.read_sql`:
     events      what was decided from outside, such as how far a run was asked to go
 
 Nothing here is ever executed or unpickled. Rows are committed before they are used; WAL mode keeps
-them through `kill -9` at any moment.
+them through `kill -9` at any moment. Answers that come while the disk is busy share a transaction.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import os
 import sqlite3
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -69,6 +70,14 @@ class Commit(NamedTuple):
     seconds: float  # of search so far
 
 
+class _Waiting:
+    """A row of `answers` on its way to the disk."""
+
+    def __init__(self, *row: Any):
+        self.row, self.done = row, False
+        self.error: Exception | None = None
+
+
 class Ledger:
     """One run's rows. Any thread may call it; one process may write to a run at a time.
 
@@ -79,6 +88,7 @@ class Ledger:
         self.path, self._db, self._lock = path, connection, threading.RLock()
         self._close = weakref.finalize(self, _closed, connection, held)
         self._close.atexit = False  # threads may still be at it then; what is committed is on disk without
+        self._waiting: deque[_Waiting] = deque()
         self.about: dict[str, Any] = {}
         self._seal = ""
 
@@ -155,8 +165,13 @@ class Ledger:
     def keep(self, task: int, call: int, request: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> None:
         """An answer from outside, on disk when this returns."""
         texts = to_json(request), to_json(answer)
-        with self._writing() as db:
-            db.execute("insert into answers values (?, ?, ?, ?, ?, ?)", (task, call, *texts, _digest(*texts), seconds))
+        mine = _Waiting(task, call, *texts, _digest(*texts), seconds)
+        self._waiting.append(mine)
+        with self._lock:
+            if not mine.done:
+                self._keep_waiting()
+        if mine.error is not None:
+            raise mine.error
 
     def event(self, after: int, kind: str, value: Any) -> None:
         """Something decided from outside when `after` batches were committed."""
@@ -173,7 +188,7 @@ class Ledger:
 
     def batch(self, number: int) -> Batch:
         """The candidates of one commit."""
-        return self._batch(self._read("select * from candidates where task = ? order by id", number))
+        return self._batch(self._members(number))
 
     def batches(self) -> Iterator[Batch]:
         """Every commit's candidates, one commit in memory at a time."""
@@ -257,6 +272,26 @@ class Ledger:
 
     # Within.
 
+    def _keep_waiting(self) -> None:
+        """Writes every answer that waits: the first of the waiting for all, as the disk takes no longer over many."""
+        together = [*self._waiting]
+        try:
+            fault = self._keep(together)
+            for answer in together:  # where they fail together, each is tried by itself, and only the guilty fails
+                answer.error = self._keep([answer]) if fault and len(together) > 1 else fault
+                answer.done = True
+        finally:
+            for _ in together:
+                self._waiting.popleft()
+
+    def _keep(self, answers: Sequence[_Waiting]) -> Exception | None:
+        try:
+            with self._writing() as db:
+                db.executemany("insert into answers values (?, ?, ?, ?, ?, ?)", [answer.row for answer in answers])
+        except (sqlite3.Error, OSError) as error:
+            return error
+        return None
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
@@ -273,6 +308,11 @@ class Ledger:
     def _read(self, query: str, *values: Any) -> list[Any]:
         with self._lock:
             return self._db.execute(query, values).fetchall()
+
+    def _members(self, number: int) -> list[Any]:
+        """The rows of one commit, found by their ids: there is no index of tasks."""
+        of = "commits join candidates on id between first and first + rows - 1 where number = ?"
+        return self._read(f"select candidates.* from {of} order by id", number)
 
     def _by_id(self, query: str, ids: list[int]) -> Iterator[Any]:
         for i in range(0, len(ids), 500):  # SQLite bounds how many values a statement takes
@@ -295,7 +335,7 @@ class Ledger:
         ids = 0
         for number, (*state, seal) in enumerate(self._read("select * from commits order by number")):
             commit = Commit(*map(_nan, state))
-            rows = self._read("select * from candidates where task = ? order by id", number)
+            rows = self._members(number)
             self._seal = _sealed(self._seal, rows, commit)
             if (commit.number, commit.first, commit.rows) != (number, ids, len(rows)) or self._seal != seal:
                 raise DamagedRun(f"{self.path}: batch {number} of the ledger is not as it was written")

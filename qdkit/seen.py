@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from qdkit import metrics
 from qdkit.elites import Elites
 from qdkit.ledger import Commit, Ledger
+from qdkit.plain import to_json
 from qdkit.types import Batch, Candidate, Genome
 
 if TYPE_CHECKING:
@@ -55,6 +57,20 @@ class Seen:
     def genome(self, id: int) -> Genome:
         """One candidate's genome. Raises KeyError for an id that the run does not have."""
         return self.ledger.genome(id)
+
+    def export_answers(self, path: str | Path) -> None:
+        """Writes all answers of models as lines of JSON, from which `qdkit.Recorded` plays them.
+
+        There are no keys, addresses or times in it, and a second export of the same run is the same file.
+        """
+        names = ("task", "call", "request", "answer")
+        rows = (
+            {**dict(zip(names, row, strict=True)), "answer": {**row[3], "seconds": 0.0}}
+            for row in self.ledger.answers()
+        )
+        half = Path(path).with_name(Path(path).name + ".part")
+        half.write_text("".join(to_json(row) + "\n" for row in rows), encoding="utf-8")
+        half.replace(path)
 
     def summary(self) -> dict[str, Any]:
         """How the run stands, as one flat mapping of plain numbers and texts."""

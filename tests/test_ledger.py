@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -284,6 +286,37 @@ def test_nothing_in_a_run_is_executed(tmp_path):
 
     assert rebuilt({"is": "os:system", "with": {"command": "true"}}) is None
     assert rebuilt({"is": "qdkit.archives.grid:math", "with": {}}) is None
+
+
+def test_answers_that_come_while_the_disk_is_busy_share_a_transaction(tmp_path):
+    """One transaction for all that wait, on disk when `keep` returns; one that cannot be written fails alone."""
+    with texts(run=tmp_path / "run") as search:
+        ledger, begun, failed = search.ledger, [], []
+        ledger.keep(0, 0, {}, {"text": "the first"}, 0.0)
+
+        def keep(task):
+            try:
+                ledger.keep(task, 0, {}, {"text": str(task)}, 0.0)
+            except sqlite3.IntegrityError as error:
+                failed.append((task, str(error)))
+
+        def kept_at_once(tasks):
+            threads = [threading.Thread(target=keep, args=(task,)) for task in tasks]
+            with ledger._lock:  # as it is while a transaction goes to the disk
+                for thread in threads:
+                    thread.start()
+                while len(ledger._waiting) < len(threads):
+                    threading.Event().wait(0.001)
+            for thread in threads:
+                thread.join()
+
+        ledger._db.set_trace_callback(lambda statement: begun.append(statement) if "begin" in statement else None)
+        kept_at_once(range(1, 9))
+        assert begun == ["begin immediate"] and not failed
+        kept_at_once([9, 0, 10])  # call 0 of task 0 is there already
+        assert [task for task, _ in failed] == [0] and "unique" in failed[0][1].lower()
+    with contextlib.closing(sqlite3.connect(tmp_path / "run" / "run.db")) as file:
+        assert file.execute("select task from answers order by task").fetchall() == [(i,) for i in range(11)]
 
 
 def test_genomes_of_json_and_bytes_come_back_as_they_were():
