@@ -49,16 +49,17 @@ class LLM:
     options: further fields of every request, such as `{"top_p": 0.9, "reasoning_effort": "low"}`.
     """
 
+    # Where, when and at what price a model is asked is not what it is asked: a run goes on with another.
     model: str
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     system: str = ""
     temperature: float | None = None
     max_tokens: int = 4096
-    prices: Prices = field(default_factory=dict)
-    timeout: float = 120.0
-    patience: float = 300.0
-    limits: Limits = UNLIMITED
+    prices: Prices = field(default_factory=dict, repr=False)
+    timeout: float = field(default=120.0, repr=False)
+    patience: float = field(default=300.0, repr=False)
+    limits: Limits = field(default=UNLIMITED, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -43,7 +43,7 @@ class Recorded:
             self._by_request[_key(line["request"])].append(line)
 
     def __repr__(self) -> str:
-        return f"Recorded({self._ask!r})"
+        return repr(self._ask)  # to a run it is the same, whether its answers come from here or from there
 
     @property
     def model(self) -> str:
