@@ -108,7 +108,13 @@ def packed(centres: np.ndarray, radius: np.ndarray) -> bool:
 
 
 def _by_linear_programme(distance: np.ndarray, side: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Radii of the greatest sum, to the tolerance of the solver: those of two circles within their distance."""
+    """Radii of the greatest sum, to the tolerance of the solver: those of two circles within their distance.
+
+    Where several radii have that sum, the circles nearer to a side come first, so that the radii
+    belong to the layout and not to the order of its circles. This costs nothing: the dual variables
+    of a basis are multiples of one half, and weights that differ from 1 by less than that in all
+    cannot change their signs.
+    """
     from scipy.optimize import linprog
     from scipy.sparse import csr_array
 
@@ -119,5 +125,6 @@ def _by_linear_programme(distance: np.ndarray, side: np.ndarray, i: np.ndarray, 
     rows = np.tile(np.arange(len(near)), 2)
     matrix = csr_array((np.ones(len(pair)), (rows, pair)), shape=(len(near), len(side)))
     limits = np.stack([np.zeros_like(side), side], 1)
-    found = linprog(-np.ones_like(side), A_ub=matrix, b_ub=distance[near], bounds=limits, method="highs")
+    weight = 1 - side / (8 * len(side))
+    found = linprog(-weight, A_ub=matrix, b_ub=distance[near], bounds=limits, method="highs")
     return found.x

@@ -20,8 +20,8 @@ from qdkit.elites import double
 
 from .circle_packing import sides
 
-WEIGHTS = (20.0, 100.0, 300.0, 1000.0, 1000.0)  # of an overlap, stage by stage
-STEPS = 45  # evaluations in each stage
+WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # of an overlap, stage by stage: soft first, as hard ones jam early
+STEPS = 40  # evaluations in each stage
 MEMORY = 6  # corrections that L-BFGS keeps
 LANES = 16  # layouts relaxed at once: more do not fit the cache
 
@@ -33,7 +33,7 @@ def relax(layouts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     m, n, _ = layouts.shape
     rough = np.zeros((-(-m // LANES) * LANES, n, 3))
-    rough[:m, :, :2], rough[:, :, 2] = layouts, 0.5 / n
+    rough[:m, :, :2], rough[:, :, 2] = layouts, 0.5 / np.sqrt(n)
     with double():
         parts = [np.asarray(_relax(jnp.asarray(part))) for part in np.split(rough, len(rough) // LANES)]
     found = np.concatenate(parts)[:m]
@@ -47,14 +47,14 @@ def _relax(circles: jax.Array) -> jax.Array:
     weights = jnp.asarray(WEIGHTS)
     before = jnp.concatenate([weights[:1], weights[:-1]])
 
-    def stage(state, weight):  # type: ignore[no-untyped-def]
+    def stage(state, weight):
         circle, push = state  # push: multiplier / weight of each constraint
         now, last = weight
         push = jax.tree.map(lambda p: p * last / now, push)
         circle = _lbfgs(lambda z: _lagrangian(z, push, now), circle)
         return (circle, jax.tree.map(lambda p, e: jnp.maximum(0, p + e), push, _excess(circle))), None
 
-    def one(circle):  # type: ignore[no-untyped-def]
+    def one(circle):
         start = (circle, (jnp.zeros((n, n)), jnp.zeros((n, 4))))
         return jax.lax.scan(stage, start, (weights, before))[0][0]
 
@@ -145,7 +145,7 @@ def tighten(centres: np.ndarray, hope: float = -np.inf) -> tuple[np.ndarray, flo
     return centres, value
 
 
-def _linear_step(centres: np.ndarray, reach: float = 0.1) -> tuple[np.ndarray, float]:
+def _linear_step(centres: np.ndarray, reach: float = 0.05) -> tuple[np.ndarray, float]:
     """Centres, each coordinate moved by at most `reach`, and their sum of radii, under tangent distances."""
     from scipy.optimize import linprog
     from scipy.sparse import csr_array
@@ -153,7 +153,7 @@ def _linear_step(centres: np.ndarray, reach: float = 0.1) -> tuple[np.ndarray, f
     n, side = len(centres), sides(centres)
     i, j = np.triu_indices(n, 1)
     length = np.linalg.norm(centres[i] - centres[j], axis=1)
-    near = (length < side[i] + side[j] + 4 * reach) & (length > 0)
+    near = (length < side[i] + side[j] + 5 * reach) & (length > 0)  # the others cannot meet after the move
     i, j, length = i[near], j[near], length[near]
     x, y = ((centres[i] - centres[j]) / length[:, None]).T
     pair, centre, one = np.arange(len(i)), np.arange(4 * n), np.ones(len(i))
@@ -195,7 +195,7 @@ class Found(NamedTuple):
     centres: np.ndarray
 
 
-def multistart(n: int, seed: int, slack: float = 0.012) -> Iterator[Found]:
+def multistart(n: int, seed: int, slack: float = 0.02) -> Iterator[Found]:
     """Relaxes random layouts for ever; yields the best after each `LANES` of them.
 
     A layout is tightened if its estimate is at most `slack` below the best.
@@ -206,7 +206,7 @@ def multistart(n: int, seed: int, slack: float = 0.012) -> Iterator[Found]:
         yield best.found()
 
 
-def basin_hopping(n: int, seed: int, slack: float = 0.012, patience: int = 25) -> Iterator[Found]:
+def basin_hopping(n: int, seed: int, slack: float = 0.02, patience: int = 25) -> Iterator[Found]:
     """Moves a layout to the best of `LANES` relocations if that is better; anew after `patience` failures.
 
     Yields the best after each `LANES` relaxed layouts.
