@@ -20,31 +20,33 @@ from qdkit.elites import double
 
 from .circle_packing import sides
 
-WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # of an overlap, stage by stage: soft first, as hard ones jam early
-STEPS = 40  # evaluations in each stage
+# Weights of an overlap, stage by stage. Soft first stages forget the layout and find a better one on
+# average; hard ones keep it, and mend what was changed.
+AFRESH = (1.0, 4.0, 20.0, 100.0, 300.0)
+NEARBY = (20.0, 100.0, 300.0, 1000.0, 1000.0)
+STEPS = 45  # evaluations in each stage
 MEMORY = 6  # corrections that L-BFGS keeps
 LANES = 16  # layouts relaxed at once: more do not fit the cache
 
 
-def relax(layouts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Locally good centres from rough ones, float `[m, n, 2]`, and estimates of their sums of radii, `[m]`.
+def relax(layouts: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
+    """Locally good circles, float `[m, n, 3]`: x, y and radius, from rough centres `[m, n, 2]`.
 
-    An estimate is within about 0.02 of what `tighten` makes of the layout, mostly below it.
+    The sum of radii is an estimate: `tighten` makes about 0.01 more of it, seldom more than 0.04.
     """
     m, n, _ = layouts.shape
-    rough = np.zeros((-(-m // LANES) * LANES, n, 3))
-    rough[:m, :, :2], rough[:, :, 2] = layouts, 0.5 / np.sqrt(n)
+    rough = np.full((-(-m // LANES) * LANES, n, 3), 0.5 / np.sqrt(n))
+    rough[:m, :, :2] = layouts
     with double():
-        parts = [np.asarray(_relax(jnp.asarray(part))) for part in np.split(rough, len(rough) // LANES)]
-    found = np.concatenate(parts)[:m]
-    return np.clip(found[..., :2], 0, 1), found[..., 2].sum(1)
+        parts = [np.asarray(_relax(jnp.asarray(p), jnp.asarray(weights))) for p in np.split(rough, len(rough) // LANES)]
+    circles = np.concatenate(parts)[:m]
+    return np.concatenate([np.clip(circles[..., :2], 0, 1), circles[..., 2:]], -1)
 
 
 @jax.jit
-def _relax(circles: jax.Array) -> jax.Array:
+def _relax(circles: jax.Array, weights: jax.Array) -> jax.Array:
     """`[LANES, n, 3]`, x, y and radius of each circle, after the augmented Lagrangian."""
     n = circles.shape[1]
-    weights = jnp.asarray(WEIGHTS)
     before = jnp.concatenate([weights[:1], weights[:-1]])
 
     def stage(state, weight):
@@ -173,8 +175,8 @@ def _linear_step(centres: np.ndarray, reach: float = 0.05) -> tuple[np.ndarray, 
 
 def improve(genomes: np.ndarray) -> np.ndarray:
     """Each genome `[m, 2 n]` relaxed and taken to its local optimum: for `Polish`."""
-    centres, _ = relax(np.asarray(genomes, np.float64).reshape(len(genomes), -1, 2))
-    return np.stack([tighten(c)[0].ravel() for c in centres])
+    circles = relax(np.asarray(genomes, np.float64).reshape(len(genomes), -1, 2), NEARBY)
+    return np.stack([tighten(c)[0].ravel() for c in circles[..., :2]])
 
 
 def relocate(random: np.random.Generator, genomes: np.ndarray) -> np.ndarray:
@@ -195,52 +197,49 @@ class Found(NamedTuple):
     centres: np.ndarray
 
 
-def multistart(n: int, seed: int, slack: float = 0.02) -> Iterator[Found]:
-    """Relaxes random layouts for ever; yields the best after each `LANES` of them.
-
-    A layout is tightened if its estimate is at most `slack` below the best.
-    """
-    random, best = np.random.default_rng(seed), _Best(n)
+def multistart(n: int, seed: int) -> Iterator[Found]:
+    """Relaxes random layouts for ever; yields the best after each `LANES` of them."""
+    random, best = np.random.default_rng(seed), Best(n)
     while True:
-        best.try_all(random.random((LANES, n, 2)), best.value, slack)
+        best.of(relax(random.random((LANES, n, 2)), AFRESH), best.value)
         yield best.found()
 
 
-def basin_hopping(n: int, seed: int, slack: float = 0.02, patience: int = 25) -> Iterator[Found]:
+def basin_hopping(n: int, seed: int, patience: int = 25) -> Iterator[Found]:
     """Moves a layout to the best of `LANES` relocations if that is better; anew after `patience` failures.
 
     Yields the best after each `LANES` relaxed layouts.
     """
-    random, best = np.random.default_rng(seed), _Best(n)
-    here, value, failures = None, -np.inf, 0
+    random, best = np.random.default_rng(seed), Best(n)
     while True:
-        if here is None:
-            start = random.random((LANES, n, 2))
-        else:
-            start = relocate(random, np.tile(here.ravel(), (LANES, 1))).reshape(LANES, n, 2)
-        centres, after = best.try_all(start, value, slack)
-        failures = 0 if after > value + 1e-9 else failures + 1
-        here, value = (centres, after) if failures == 0 else (here, value)
-        if failures > patience:
-            here, value, failures = None, -np.inf, 0
+        here, value = best.of(relax(random.random((LANES, n, 2)), AFRESH), -np.inf)
         yield best.found()
+        failures = 0
+        while failures < patience:
+            moved = relocate(random, np.tile(here.ravel(), (LANES, 1))).reshape(LANES, n, 2)
+            centres, after = best.of(relax(moved, NEARBY), value)
+            here, value, failures = (centres, after, 0) if after > value + 1e-9 else (here, value, failures + 1)
+            yield best.found()
 
 
-class _Best:
-    """The best layout of one search, and what it has cost."""
+class Best:
+    """The best layout of one search, and what it has cost: CPU-seconds since it began, layouts relaxed."""
 
     def __init__(self, n: int):
         self.centres, self.value, self.layouts, self.began = np.zeros((n, 2)), -np.inf, 0, time.process_time()
 
-    def try_all(self, start: np.ndarray, hope: float, slack: float) -> tuple[np.ndarray, float]:
-        """Relaxes layouts and tightens those with hope; the best of them, and its sum of radii."""
-        layouts, estimates = relax(start)
-        self.layouts += len(layouts)
-        chosen, value = layouts[0], -np.inf
+    def of(self, circles: np.ndarray, hope: float, slack: float = 0.012) -> tuple[np.ndarray, float]:
+        """The best of relaxed `circles` `[m, n, 3]` and its sum of radii; -inf if none may pass `hope`.
+
+        Those are tightened whose estimate is at most `slack` below `hope`, the greatest first.
+        """
+        estimates = circles[..., 2].sum(1)
+        self.layouts += len(circles)
+        chosen, value = circles[0, :, :2], -np.inf
         for k in np.argsort(-estimates):
             if estimates[k] < max(hope, value) - slack:
                 break
-            centres, after = tighten(layouts[k], max(hope, value))
+            centres, after = tighten(circles[k, :, :2], max(hope, value))
             if after > value:
                 chosen, value = centres, after
         if value > self.value:
@@ -248,7 +247,19 @@ class _Best:
         return chosen, value
 
     def found(self) -> Found:
+        """The best so far."""
         return Found(time.process_time() - self.began, self.layouts, self.value, self.centres)
 
 
-__all__ = ["Found", "basin_hopping", "improve", "multistart", "relax", "relocate", "tighten"]
+__all__ = [
+    "AFRESH",
+    "NEARBY",
+    "Best",
+    "Found",
+    "basin_hopping",
+    "improve",
+    "multistart",
+    "relax",
+    "relocate",
+    "tighten",
+]

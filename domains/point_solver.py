@@ -11,7 +11,7 @@ numbers tie there as there are coordinates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +84,7 @@ def triangles(points: np.ndarray) -> tuple[Tangents, Tangents]:
     lows = _areas(points, corners)
     sign = np.where(lows.value < 0, -1.0, 1.0)
     around = ConvexHull(points).vertices
-    fan = np.array([(around[0], a, b) for a, b in zip(around[1:-1], around[2:], strict=True)])
+    fan = np.array([(around[0], a, b) for a, b in pairwise(around[1:])])
     parts = _areas(points, fan)
     highs = Tangents(parts.value.sum(keepdims=True), parts.slope.sum(0, keepdims=True))
     return Tangents(sign * lows.value, sign[:, None] * lows.slope), highs

@@ -326,11 +326,10 @@ def test_the_packer_finds_small_optima():
 def test_a_layout_is_relaxed_as_if_alone():
     """Layouts that fill no whole number of lanes are padded, and do not hear of each other."""
     layouts = np.random.default_rng(2).random((17, 5, 2))
-    centres, estimates = circle_solver.relax(layouts)
-    alone, estimate = circle_solver.relax(layouts[16:])
-    assert centres.shape == (17, 5, 2) and estimates.shape == (17,)
-    np.testing.assert_allclose(alone[0], centres[16], atol=1e-9)
-    np.testing.assert_allclose(estimate[0], estimates[16], atol=1e-9)
+    circles = circle_solver.relax(layouts, circle_solver.NEARBY)
+    alone = circle_solver.relax(layouts[16:], circle_solver.NEARBY)
+    assert circles.shape == (17, 5, 3)
+    np.testing.assert_allclose(alone[0], circles[16], atol=1e-9)
 
 
 # Functions and sets

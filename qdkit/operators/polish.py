@@ -40,7 +40,7 @@ class Polish(Operator):
         better = np.asarray(self.improve(self.shake(random, genomes)))
         if better.shape != genomes.shape:
             raise ValueError(
-                f"improve takes genomes of shape {genomes.shape} and gives genomes of the same shape, not {better.shape}"
+                f"improve takes genomes of shape {genomes.shape} and gives the same shape back, not {better.shape}"
             )
         return Proposal.of(better, self.name, context.parents)
 
