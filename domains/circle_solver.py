@@ -180,12 +180,18 @@ def improve(genomes: np.ndarray) -> np.ndarray:
 
 
 def relocate(random: np.random.Generator, genomes: np.ndarray) -> np.ndarray:
-    """Genomes `[m, 2 n]` with one to three circles put elsewhere, and all of them moved a little."""
+    """Genomes `[m, 2 n]` with some circles moved: one to three put anywhere, or all those of a round window stirred.
+
+    Each of the two for half of the genomes; the other circles move a little.
+    """
     m, n = len(genomes), genomes.shape[1] // 2
-    rank = random.random((m, n)).argsort(1)
-    chosen = rank < random.integers(1, 4, (m, 1))
-    moved = genomes.reshape(m, n, 2) + 0.01 * random.standard_normal((m, n, 2))
-    return np.clip(np.where(chosen[..., None], random.random((m, n, 2)), moved), 0, 1).reshape(m, 2 * n)
+    centres, noise = genomes.reshape(m, n, 2), random.standard_normal((2, m, n, 2))
+    few = random.random((m, n)).argsort(1) < random.integers(1, 4, (m, 1))
+    width = random.uniform(0.1, 0.35, (m, 1))
+    window = np.linalg.norm(centres - random.random((m, 1, 2)), axis=-1) < width
+    anywhere = np.where(few[..., None], random.random((m, n, 2)), centres + 0.01 * noise[0])
+    stirred = centres + np.where(window, width / 2, 0.005)[..., None] * noise[1]
+    return np.clip(np.where(random.random((m, 1, 1)) < 0.5, anywhere, stirred), 0, 1).reshape(m, 2 * n)
 
 
 class Found(NamedTuple):

@@ -1,5 +1,6 @@
 """A program to start from."""
 
+
 # EVOLVE-BLOCK-START
 def solve():
     """Points with small coordinates that sum to little, read as the digits of a number."""
