@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from qdkit.domains import circle_solver
+from qdkit.domains import circle_solver, point_solver
 from qdkit.domains.autocorrelation import Autocorrelation
 from qdkit.domains.circle_packing import CirclePacking, packed, radii
 from qdkit.domains.exact import below, convolution, integers
@@ -330,6 +330,40 @@ def test_a_layout_is_relaxed_as_if_alone():
     alone = circle_solver.relax(layouts[16:], circle_solver.NEARBY)
     assert circles.shape == (17, 5, 3)
     np.testing.assert_allclose(alone[0], circles[16], atol=1e-9)
+
+
+# The optimiser of point problems
+
+
+@pytest.mark.parametrize("measure", [point_solver.distances, point_solver.triangles])
+def test_slopes_are_those_of_the_numbers(measure):
+    """Moving one coordinate a little changes each number by its slope."""
+    points, h = np.random.default_rng(3).random((6, 2)), 1e-6
+    for k in range(12):
+        up, down = points.copy(), points.copy()
+        up.flat[k] += h
+        down.flat[k] -= h
+        for here, plus, minus in zip(measure(points), measure(up), measure(down), strict=True):
+            np.testing.assert_allclose(here.slope[:, k], (plus.value - minus.value) / (2 * h), atol=1e-8)
+
+
+def test_climbing_reaches_known_figures():
+    """From random points: three become a triangle of equal sides, four a square, and none ends lower than it began."""
+    for n, best in ((3, -1.0), (4, -2.0)):
+        domain = MinMaxDistance(n)
+        genomes = domain.seeds(jax.random.key(0), 4)
+        after = domain.evaluate(point_solver.improve_distances(genomes)).objective
+        assert (after >= domain.evaluate(genomes).objective).all()
+        assert after.max() == pytest.approx(best, abs=1e-9)
+
+
+def test_climbing_opens_triangles():
+    """Five random points become an affine pentagon, of which the smallest triangle is (5 - √5) / 10 of the hull."""
+    domain = Heilbronn(5)
+    genomes = domain.seeds(jax.random.key(0), 6)
+    after = domain.evaluate(point_solver.improve_triangles(genomes)).objective
+    assert (after >= domain.evaluate(genomes).objective - 1e-12).all()
+    assert after.max() == pytest.approx((5 - math.sqrt(5)) / 10, abs=1e-9)
 
 
 # Functions and sets
