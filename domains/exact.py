@@ -8,6 +8,7 @@ at the end, in the direction that flatters nobody.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
@@ -20,7 +21,9 @@ def integers(values: Iterable[float]) -> tuple[list[int], int]:
 
 
 def below(exact: Fraction) -> float:
-    """The greatest float64 that is not above `exact`."""
+    """The greatest float64 that is not above `exact`; -inf where no other is."""
+    if abs(exact) > sys.float_info.max:
+        return sys.float_info.max if exact > 0 else -math.inf
     nearest = exact.numerator / exact.denominator  # integers divide correctly rounded, whatever their size
     return nearest if Fraction(nearest) <= exact else math.nextafter(nearest, -math.inf)
 

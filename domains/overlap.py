@@ -17,7 +17,7 @@ import numpy as np
 from .exact import below, convolution, integers
 from .problem import Problem, Refused, steps
 
-MOST = 4000  # heights; the exact product of that many takes a second or two at worst
+MOST = 4000  # heights; the exact product of that many takes a fraction of a second
 
 
 @dataclass(frozen=True)

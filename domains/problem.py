@@ -22,6 +22,7 @@ import numpy as np
 from qdkit.types import Evaluation, Key, Outcome
 
 WHOLE = 2**53  # integers up to here are floats exactly
+LEAST = 2.0**-100  # of the highest step: below it a step only makes the integers of the referee long
 PLAIN = (float, int, np.float64, np.float32, np.int64)  # bool is not among them, nor anything that overrides arithmetic
 
 
@@ -74,6 +75,8 @@ class Problem(abc.ABC):
         known = {"best_known": self.best_known} if math.isfinite(self.best_known) else {}
         try:
             objective, place = self.measure(output)
+            if not math.isfinite(objective):
+                raise Refused("expected an answer whose objective a float64 can hold, and it is beyond them")
         except Refused as refusal:
             return Score(math.nan, (math.nan,) * len(self.names), {**known, "error": str(refusal)}, Outcome.FAILED)
         gap = {"gap": self.best_known - objective} if known else {}
@@ -183,4 +186,6 @@ def steps(output: Any, most: int) -> np.ndarray:
         raise Refused(f"expected one row of at least one height, and an array of shape {array.shape} came")
     if array.min() < 0:
         raise Refused(f"expected heights that are not negative, and {array.min()} came")
+    if array.max() * LEAST > array.min(where=array > 0, initial=math.inf):
+        raise Refused("expected heights of 0, or of at least 2**-100 times the highest, and a lower one came")
     return array

@@ -156,6 +156,16 @@ def test_more_numbers_than_asked_for_are_not_even_read():
     assert SumsDifferences().score(list(range(5000))).outcome == Outcome.FAILED
 
 
+def test_numbers_of_any_size_do_no_harm():
+    """Answers that would take the referee for ever, or beyond the floats, are refused; others are not."""
+    far = np.array([[0.0, 0.0], [5e-324, 0.0], [1e308, -1e308]])
+    assert "beyond" in MinMaxDistance(3).score(far).notes["error"]
+    assert Heilbronn(3).score(far).objective == 1.0
+    for problem in (Autocorrelation(), MinimumOverlap()):
+        assert "2**-100" in problem.score([1.0, 1e-40]).notes["error"]
+    assert Autocorrelation().score([1e308, 1e308]).objective == -2.0
+
+
 # Points
 
 
