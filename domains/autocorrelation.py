@@ -47,7 +47,7 @@ class Autocorrelation(Problem):
         asymmetry = np.abs(shape - shape[::-1]).sum() / (2 * shape.sum())
         return below(-constant), (float((shape > 0.01).mean()), float(asymmetry))
 
-    def draw(self, output: Any, ax: Any) -> None:
+    def draw(self, output: Any, ax: Any) -> Any:
         """The function, and its autoconvolution under the line that it may not pass; both for ∫ f = 1."""
         height = np.asarray(output, np.float64)
         height, width = height / height.mean() * 2, 0.5 / len(height)
@@ -56,3 +56,4 @@ class Autocorrelation(Problem):
         ax.plot(np.linspace(-0.5, 0.5, len(both)), both, color="tab:red", linewidth=1, label="f * f")
         ax.axhline(both.max(), color="tab:red", linewidth=0.5, linestyle=":")
         ax.legend()
+        return ax

@@ -59,12 +59,13 @@ class CirclePacking(PointProblem):
         on_side = sides(centres) - radius < TOUCHING
         return below(total), (float(radius.std() / max(radius.mean(), 1e-300)), float(on_side.mean()))
 
-    def draw(self, output: Any, ax: Any) -> None:
+    def draw(self, output: Any, ax: Any) -> Any:
         """The circles in the square."""
         centres = np.reshape(output, (-1, 2)).astype(float)
         for (x, y), r in zip(centres, radii(centres), strict=True):
             ax.add_patch(_circle(x, y, r))
         ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], aspect="equal")
+        return ax
 
 
 def _circle(x: float, y: float, r: float) -> Any:

@@ -47,7 +47,7 @@ class Heilbronn(PointProblem):
         ratio = Fraction(least_twice_area(exact), twice_polygon(corners))
         return below(ratio), (len(corners) / self.n, affine_spread(array))
 
-    def draw(self, output: Any, ax: Any) -> None:
+    def draw(self, output: Any, ax: Any) -> Any:
         """The points, their hull, and every triangle within a millionth of the smallest."""
         import numpy as np
 
@@ -61,3 +61,4 @@ class Heilbronn(PointProblem):
         ax.fill(*corners.T, facecolor="none", edgecolor="tab:blue")
         ax.plot(*array.T, "ko", markersize=4)
         ax.set_aspect("equal")
+        return ax

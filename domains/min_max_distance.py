@@ -31,7 +31,7 @@ class MinMaxDistance(PointProblem):
     name: ClassVar = "min_max_distance"
     bounds: ClassVar = ((0.0, 1.0), (0.0, 0.8))
     names: ClassVar = ("share on the hull", "radial spread")
-    floor: ClassVar = -100.0
+    floor: ClassVar = -1e6  # random points come near each other; nothing bounds the ratio
 
     @property
     def best_known(self) -> float:
@@ -45,7 +45,7 @@ class MinMaxDistance(PointProblem):
             raise Refused("expected different points, and two of them coincide")
         return below(-Fraction(max(squares), min(squares))), (len(hull(exact)) / self.n, radial_spread(array))
 
-    def draw(self, output: Any, ax: Any) -> None:
+    def draw(self, output: Any, ax: Any) -> Any:
         """The points, with every pair that is within a millionth of the least or the greatest distance."""
         import numpy as np
 
@@ -57,3 +57,4 @@ class MinMaxDistance(PointProblem):
                 ax.plot(*np.transpose(pairs[k]), color=colour, linewidth=0.8)
         ax.plot(*array.T, "ko", markersize=4)
         ax.set_aspect("equal")
+        return ax

@@ -48,7 +48,7 @@ class MinimumOverlap(Problem):
         place = (float(asymmetry), float((4 * h * (1 - h)).mean()))
         return below(-Fraction(2 * worst, len(h) * whole**2)), place
 
-    def draw(self, output: Any, ax: Any) -> None:
+    def draw(self, output: Any, ax: Any) -> Any:
         """The balanced function, and the overlap at every shift under the line that it may not pass."""
         inside, _, whole = balanced(np.asarray(output, np.float64))
         h = np.array([x / whole for x in inside])
@@ -57,6 +57,7 @@ class MinimumOverlap(Problem):
         ax.plot(np.linspace(-2, 2, len(shared)), shared, color="tab:red", linewidth=1, label="overlap at a shift")
         ax.axhline(shared.max(), color="tab:red", linewidth=0.5, linestyle=":")
         ax.legend()
+        return ax
 
 
 def balanced(height: np.ndarray) -> tuple[list[int], list[int], int]:

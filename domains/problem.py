@@ -67,8 +67,8 @@ class Problem(abc.ABC):
         """The objective, never above its exact value, and the descriptor. Raises Refused for what is no answer."""
 
     @abc.abstractmethod
-    def draw(self, output: Any, ax: Any) -> None:
-        """Draws an answer that was not refused on matplotlib axes."""
+    def draw(self, output: Any, ax: Any) -> Any:
+        """Draws an answer that was not refused on matplotlib axes, and gives them back."""
 
     def score(self, output: Any) -> Score:
         """The referee. `output` is untrusted: anything at all may come."""

@@ -44,12 +44,13 @@ class SumsDifferences(Problem):
         objective = 1 + math.log(minus / plus) / math.log(2 * int(u[-1]) + 1)
         return objective, (math.log10(len(u)), math.log10(int(u[-1])))
 
-    def draw(self, output: Any, ax: Any) -> None:
+    def draw(self, output: Any, ax: Any) -> Any:
         """The members as ticks, above how often each difference occurs."""
         u = _members(output)
         ax.hist(np.subtract.outer(u, u).ravel(), bins=min(2 * int(u[-1]) + 1, 200), color="tab:blue", alpha=0.5)
         ax.plot(u, np.zeros(len(u)), "k|", markersize=12)
         ax.set_xlabel("differences; the members as ticks")
+        return ax
 
 
 def _different(numbers: np.ndarray) -> int:

@@ -145,7 +145,7 @@ def test_an_answer_can_be_drawn(problem):
     from matplotlib.figure import Figure
 
     ax = Figure().add_subplot()
-    problem.draw(seed_answer(problem), ax)
+    assert problem.draw(seed_answer(problem), ax) is ax
     assert ax.has_data() or ax.patches
 
 

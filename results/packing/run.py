@@ -83,6 +83,19 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def verdict(rows: list[dict]) -> str:
+    """What the archive contributed, as one sentence for each number of circles."""
+    said = ["What the archive contributed as a way to the single best packing:"]
+    for n in TARGETS:
+        mine = {
+            s: [r["seconds"] for r in rows if (r["n"], r["search"]) == (n, s)] for s in ("archive", "basin hopping")
+        }
+        if all(mine.values()):
+            ratio = statistics.median(mine["archive"]) / statistics.median(mine["basin hopping"])
+            said.append(f"at {n} circles its median run took {ratio:.1f} times the CPU-seconds of basin hopping.")
+    return " ".join(said if len(said) > 1 else [said[0], "not measured yet."])
+
+
 def main() -> None:
     """Measures what `rows.jsonl` does not hold yet, and writes the table after each search."""
     path = HERE / "rows.jsonl"
@@ -104,7 +117,8 @@ def write(rows: list[dict]) -> None:
     """README.md: the words of about.md, with the table and the machine."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "numpy", "scipy"))
     machine = f"Python {platform.python_version()}, {versions}; a 2-core {platform.machine()} virtual machine, shared."
-    text = (HERE / "about.md").read_text(encoding="utf-8").replace("{table}", table(rows))
+    text = (HERE / "about.md").read_text(encoding="utf-8")
+    text = text.replace("{table}", table(rows)).replace("{verdict}", verdict(rows))
     (HERE / "README.md").write_text(text.replace("{machine}", machine), encoding="utf-8")
 
 
