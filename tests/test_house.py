@@ -23,9 +23,9 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 FLOORS = (
     {"types", "elites", "record", "plain", "programs"},
     {"flow", "llm", "budget", "sandbox", "compiled"},
-    {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
+    {"novelty", "metrics", "ledger", "operators", "stages", "baselines", *SHELVES},
     {"parts", "seen", "progress", "taskrecord"},
-    {"search", "viz"},
+    {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
     {"runs", "order"},
     {"cli"},
