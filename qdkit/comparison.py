@@ -17,7 +17,6 @@ import numpy as np
 
 from qdkit.baselines import Single
 from qdkit.elites import NOWHERE, Archive, double
-from qdkit.plain import to_json
 from qdkit.seen import Seen
 
 COSTS = {"evaluations": "evaluations", "calls": "calls of models", "cpu": "CPU seconds"}
@@ -230,19 +229,19 @@ def _words(name: str, values: Sequence[Any]) -> list[str]:
     """Each value of a setting in words: a part by its class, and with its settings where the class is not enough."""
     if not all(isinstance(value, Mapping) and "is" in value for value in values):
         return [f"{name.replace('_', ' ')} {value}" for value in values]
-    kinds = [value["is"].rpartition(":")[2] for value in values]
-    if len(set(kinds)) == len({to_json(value) for value in values}):
-        return kinds
-    return [textwrap.shorten(_differs(kind, value, values), 60) for kind, value in zip(kinds, values, strict=True)]
+    return [textwrap.shorten(_part(value, values), 60) for value in values]
 
 
-def _differs(kind: str, value: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+def _part(value: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
     """A part with those settings that it does not share with all others of its class."""
+    kind = value["is"].rpartition(":")[2]
+    alike = [other for other in others if other["is"] == value["is"]]
+    if all(other == value for other in alike):
+        return kind
     if "with" not in value:
         return str(value["repr"])
-    alike = [other["with"] for other in others if other["is"] == value["is"]]
-    settings = {k: v for k, v in value["with"].items() if any(other[k] != v for other in alike)}
-    return f"{kind}({', '.join(f'{k}={v}' for k, v in settings.items())})" if settings else kind
+    settings = {k: v for k, v in value["with"].items() if any(other["with"][k] != v for other in alike)}
+    return f"{kind}({', '.join(f'{k}={v}' for k, v in settings.items())})"
 
 
 def _remarks(groups: Sequence[Group], runs: Sequence[Seen]) -> list[str]:
