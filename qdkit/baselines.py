@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qdkit.elites import Added, Archive
+from qdkit.stages import seeded
 from qdkit.types import Batch, Context, Domain, Key, Operator, Proposal
 
 
@@ -53,12 +54,12 @@ class Blind(Operator):
         return self.operator.models
 
     @abc.abstractmethod
-    def parents(self, key: Key, n: int) -> Batch:
-        """`n` candidates."""
+    def parents(self, key: Key, given: Batch) -> Batch:
+        """As many as were `given`, and in their place."""
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
         pick, make = jax.random.split(key)
-        return self.operator.propose(make, Context(self.parents(pick, n * self.arity)), n)
+        return self.operator.propose(make, Context(self.parents(pick, context.parents)), n)
 
     def turn(self, n: int) -> Self:
         turned = copy.copy(self)
@@ -78,11 +79,12 @@ class Independent(Blind):
 
     _seeds: Batch | None = None
 
-    def parents(self, key: Key, n: int) -> Batch:
-        """`n` of the seeds, with replacement."""
-        assert self._seeds is not None  # a search starts nothing else until its seeds are committed
+    def parents(self, key: Key, given: Batch) -> Batch:
+        """Seeds, drawn with replacement; what was given where it has heard of none, as outside a search."""
+        if self._seeds is None:
+            return given
         random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        return self._seeds.take(random.integers(len(self._seeds), size=n))
+        return self._seeds.take(random.integers(len(self._seeds), size=len(given)))
 
     def learn(self, batch: Batch, added: Added) -> None:
         seeds = batch.take(batch.ok & (np.asarray(batch.origin) == "seed"))
@@ -100,10 +102,11 @@ class Chain(Blind):
 
     _last: Batch | None = None
 
-    def parents(self, key: Key, n: int) -> Batch:
-        """Each of the last that were ok in turn, as many times as a candidate has parents."""
-        assert self._last is not None  # a search starts nothing else until its seeds are committed
-        return self._last.take(np.arange(n) // self.arity % len(self._last))
+    def parents(self, key: Key, given: Batch) -> Batch:
+        """The last that were ok, each for all parents of a candidate; what was given where there are none."""
+        if self._last is None:
+            return given
+        return self._last.take(np.arange(len(given)) // self.arity % len(self._last))
 
     def learn(self, batch: Batch, added: Added) -> None:
         self._last = batch.take(batch.ok) if batch.ok.any() else self._last
@@ -122,10 +125,10 @@ class Multistart(Blind):
         super().__init__(operator)
         self.domain = domain
 
-    def parents(self, key: Key, n: int) -> Batch:
-        """`n` seeds; from the first again where the domain gives fewer."""
-        seeds = Batch.unevaluated(Proposal.of(self.domain.seeds(key, n), "seed"))
-        return seeds.take(np.arange(n) % len(seeds))
+    def parents(self, key: Key, given: Batch) -> Batch:
+        """Fresh seeds; from the first again where the domain gives fewer."""
+        seeds = Batch.unevaluated(seeded(self.domain, key, len(given)))
+        return seeds.take(np.arange(len(given)) % len(seeds))
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("archive",), meta_fields=())

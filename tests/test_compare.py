@@ -14,9 +14,9 @@ from qdkit import comparison, metrics, viz
 from qdkit.archives import Grid
 from qdkit.baselines import Chain, Independent, Multistart, Single
 from qdkit.comparison import ENOUGH, compared, exceeds, replayed
-from qdkit.operators import Gaussian, Portfolio, Rewrite
+from qdkit.operators import Gaussian, Line, Portfolio, Rewrite
 from qdkit.order import Order
-from qdkit.testing import check_archive
+from qdkit.testing import check_archive, check_operator
 
 from .test_cli import out
 from .worlds import BOX, Chatter, Jitter, Points, Texts
@@ -105,6 +105,13 @@ def test_a_baseline_of_texts_resumes_to_the_same_end(wrap, tmp_path):
         first.run(12, progress=False)
     with make(run=tmp_path / "halves", resume=True) as second:
         assert second.ledger.dump() == whole and len(second.commits) == 12
+
+
+@pytest.mark.parametrize("wrap", [Independent, Chain, lambda operator: Multistart(operator, Points())])
+def test_a_baseline_is_an_operator(wrap):
+    """Every baseline passes the public checks, around an operator of two parents too."""
+    check_operator(wrap(Jitter()), Points())
+    check_operator(wrap(Line(0.1, 0.2)), Points())
 
 
 def test_one_cell_is_an_archive_and_comes_back_from_disk(tmp_path):

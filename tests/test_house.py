@@ -23,8 +23,8 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 FLOORS = (
     {"types", "elites", "record", "plain", "programs"},
     {"flow", "llm", "budget", "sandbox", "compiled"},
-    {"novelty", "metrics", "ledger", "operators", "stages", "baselines", *SHELVES},
-    {"parts", "seen", "progress", "taskrecord"},
+    {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
+    {"parts", "seen", "progress", "taskrecord", "baselines"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
     {"runs", "order"},
