@@ -41,7 +41,8 @@ _SCHEMA = """
 create table about (name text primary key, value text not null);
 create table commits (number integer primary key, first integer not null, rows integer not null,
                       evaluations integer not null, coverage real, qd_score real, best real,
-                      clipped integer not null, refused integer not null, seconds real not null, digest text not null);
+                      clipped integer not null, refused integer not null, seconds real not null, cpu real not null,
+                      digest text not null);
 create table candidates (id integer primary key, task integer not null, origin text not null, parents text not null,
                          outcome text not null, objective real, status integer not null, cell integer not null,
                          genome, features text, notes text not null{axes});
@@ -68,6 +69,12 @@ class Commit(NamedTuple):
     clipped: int  # descriptors outside the box so far, put into a border cell
     refused: int  # descriptors outside the box so far, not put anywhere
     seconds: float  # of search so far
+    cpu: float  # seconds of this process so far, all its threads together
+
+    @property
+    def untimed(self) -> tuple[Any, ...]:
+        """What a rerun has too: without the clocks, and None for nan, which equals nothing."""
+        return tuple(map(_null, self._replace(seconds=0.0, cpu=0.0)))
 
 
 class _Waiting:
@@ -159,7 +166,7 @@ class Ledger:
         marks = ", ".join("?" * (11 + batch.descriptor.shape[1]))
         with self._writing() as db:
             db.executemany(f"insert into candidates values ({marks})", rows)
-            db.execute(f"insert into commits values ({', '.join('?' * 11)})", (*map(_null, state), seal))
+            db.execute(f"insert into commits values ({', '.join('?' * 12)})", (*map(_null, state), seal))
         self._seal = seal
 
     def keep(self, task: int, call: int, request: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> None:
@@ -211,6 +218,14 @@ class Ledger:
         rows = rows.reshape(-1, 3 + axes)
         return rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
 
+    def trials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(task `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that are ok, in their order."""
+        axes = self.about["axes"]
+        columns = ", ".join(["task", "objective", *(f"descriptor_{axis}" for axis in range(axes))])
+        rows = np.array(self._read(f"select {columns} from candidates where outcome = 'ok' order by id"), np.float64)
+        rows = rows.reshape(-1, 2 + axes)
+        return rows[:, 0].astype(np.int64), rows[:, 1], rows[:, 2:]
+
     def outcomes(self) -> dict[str, int]:
         """How many candidates had each outcome."""
         return dict(
@@ -249,6 +264,16 @@ class Ledger:
             )
         return total
 
+    def calls(self) -> dict[int, int]:
+        """How many calls each task made, of those that made any."""
+        count = "sum(coalesce(json_extract(answer, '$.cost.calls'), 1))"
+        return dict(self._read(f"select task, {count} from answers group by task"))
+
+    def outside_cpu(self) -> dict[int, float]:
+        """CPU seconds that each task's candidates took outside this process, as `notes["cpu_seconds"]` says."""
+        spent = "sum(json_extract(notes, '$.cpu_seconds'))"
+        return dict(self._read(f"select task, {spent} spent from candidates group by task having spent is not null"))
+
     def events(self) -> list[tuple[int, str, Any]]:
         """Every (after, kind, value), in order."""
         rows = self._read("select after, kind, value from events order by number")
@@ -267,7 +292,7 @@ class Ledger:
             )
         for row in self._read("select * from candidates order by id"):
             lines.append(("candidate", *(x.hex() if isinstance(x, bytes) else x for x in row)))
-        lines += [("commit", *commit._replace(seconds=0.0)) for commit in self.commits]
+        lines += [("commit", *commit.untimed) for commit in self.commits]
         return "\n".join(json.dumps(line) for line in lines)
 
     # Within.
@@ -428,13 +453,11 @@ def _rows(batch: Batch, added: Any, task: int, kind: str) -> list[tuple[Any, ...
 
 
 def _sealed(seal: str, rows: Sequence[tuple[Any, ...]], state: Commit) -> str:
-    """The digest of a batch and of all before it; the clock is left out, so that a rerun has the same."""
+    """The digest of a batch and of all before it; the clocks are left out, so that a rerun has the same."""
     genomes = [row[8] for row in rows]
     texts = [genome.encode("utf-8") if isinstance(genome, str) else genome for genome in genomes]
     rest = [row[:8] + row[9:] for row in rows]
-    return _digest(
-        seal, repr(tuple(map(_null, state._replace(seconds=0.0)))), repr(rest), repr([*map(len, texts)]), *texts
-    )
+    return _digest(seal, repr(state.untimed), repr(rest), repr([*map(len, texts)]), *texts)
 
 
 def _digest(*parts: str | bytes) -> str:

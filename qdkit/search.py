@@ -126,6 +126,7 @@ class Search(Seen):
         with double():
             self._elites = archive.init(example)
         self._started, self._seconds, self._since = 0, 0.0, time.monotonic()
+        self._cpu, self._cpu_since = 0.0, time.process_time()
         self.commits: list[Commit] = []
         self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
@@ -172,7 +173,7 @@ class Search(Seen):
             raise ValueError(f"a search makes a whole number of steps from 1, not {n}")
         n = int(n or sys.maxsize - len(self.commits))
         self._aim(Goal(len(self.commits) + n, self.budget.evaluations))
-        self._since = time.monotonic() - self._seconds
+        self._since, self._cpu_since = time.monotonic() - self._seconds, time.process_time() - self._cpu
         try:
             for batch, added in self._flow.run(self._start, n, self._commit):
                 self._learn(batch, added)
@@ -280,7 +281,10 @@ class Search(Seen):
     def _commit(self, batch: Batch) -> tuple[Batch, Added]:
         """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
         first, number = self._candidates, len(self.commits)
-        self._seconds = self._was[number].seconds if number < self._recorded else time.monotonic() - self._since
+        if number < self._recorded:
+            self._seconds, self._cpu = self._was[number].seconds, self._was[number].cpu
+        else:
+            self._seconds, self._cpu = time.monotonic() - self._since, time.process_time() - self._cpu_since
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
         if self.novelty is not None:
             batch = with_outcome(batch, batch.ok & ~self.novelty.new(batch, first), Outcome.DUPLICATE, "no longer new")
@@ -294,7 +298,7 @@ class Search(Seen):
         state = self._state(batch, elites, outside=batch.ok & ~inside, refused=batch.ok & (added.cell == NOWHERE))
         if state.number >= self._recorded:
             self.ledger.commit(batch, added, state)
-        elif state != (was := self._was[state.number])._replace(seconds=state.seconds):
+        elif state.untimed != (was := self._was[state.number]).untimed:
             raise RuntimeError(f"step {state.number} came out other than recorded: {state} instead of {was}")
         self._elites = elites
         self.commits.append(state)
@@ -333,6 +337,7 @@ class Search(Seen):
             clipped=(was.clipped if was else 0) + int((outside & ~refused).sum()),
             refused=(was.refused if was else 0) + int(refused.sum()),
             seconds=self._seconds,
+            cpu=self._cpu,
         )
 
     def _rows(self, cells: np.ndarray) -> Batch:

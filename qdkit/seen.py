@@ -49,7 +49,7 @@ class Seen:
     def history(self) -> dict[str, np.ndarray]:
         """How the run stood after each step: arrays of equal length, one for each number that is kept.
 
-        `evaluations`, `clipped`, `refused` and `seconds` count from the beginning.
+        `evaluations`, `clipped`, `refused`, `seconds` and `cpu` count from the beginning.
         """
         columns = zip(*self.commits, strict=True) if self.commits else [()] * len(Commit._fields)
         return {name: np.array(column) for name, column in zip(Commit._fields, columns, strict=True)}
@@ -74,13 +74,14 @@ class Seen:
 
     def summary(self) -> dict[str, Any]:
         """How the run stands, as one flat mapping of plain numbers and texts."""
-        last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, 0.0)
+        last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, 0.0, 0.0)
         elites = self.elites
         spent = self.ledger.spent()
         return {
             "evaluations": last.evaluations,
             "steps": len(self.commits),
             "seconds": round(last.seconds, 3),
+            "cpu_seconds": round(last.cpu, 3),
             "cells": len(elites.objective),
             "occupied": metrics.occupied(elites),
             "coverage": metrics.coverage(elites),
