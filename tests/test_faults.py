@@ -140,9 +140,9 @@ def test_soak_killed_at_twenty_random_moments(tmp_path, undisturbed, moment):
     [
         [(0.3, FAULTS["busy"]), (0.1, FAULTS["broken"])],
         [(0.1, FAULTS["bad json"]), (0.1, FAULTS["cut off"]), (0.1, FAULTS["html"])],
-        [(0.2, FAULTS["reset"]), (0.1, FAULTS["no choices"])],
+        [(0.2, FAULTS["reset"]), (0.1, FAULTS["overloaded"])],
     ],
-    ids=["30 % 429 and 10 % 500", "30 % malformed", "resets and empty replies"],
+    ids=["30 % 429 and 10 % 500", "30 % malformed", "resets and overload"],
 )
 def test_a_server_that_fails_often_costs_calls_and_no_candidate(undisturbed, faults):
     """The run ends as the undisturbed one: faults that asking again mends leave no trace in it."""
