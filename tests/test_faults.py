@@ -16,28 +16,15 @@ import qdkit
 from qdkit import LLM
 from qdkit.archives import Grid
 from qdkit.ledger import DamagedRun, Ledger
-from qdkit.llm.pace import Clock, pace_of
+from qdkit.llm.pace import pace_of
 from qdkit.operators import Rewrite
 from qdkit.testing import FAULTS, Hang, ModelServer, error
 
 from .test_models import variation
-from .worlds import Texts
+from .worlds import Hasty, Texts
 
 ROOT = Path(__file__).parents[1]
 STEPS = 40
-
-
-class Hasty(Clock):
-    """A real clock for threads, in which a second takes a hundredth."""
-
-    def now(self):
-        return super().now() * 100
-
-    def sleep(self, seconds):
-        super().sleep(seconds / 100)
-
-    def wait(self, condition, seconds):
-        super().wait(condition, seconds / 100)
 
 
 def search(url, in_flight=8, patience=300.0, timeout=20.0, **settings):
