@@ -114,6 +114,21 @@ def test_a_baseline_is_an_operator(wrap):
     check_operator(wrap(Line(0.1, 0.2)), Points())
 
 
+@pytest.mark.parametrize("wrap", [Independent, Chain, lambda operator: Multistart(operator, Points())])
+def test_the_operator_of_a_baseline_learns_as_ever(wrap):
+    """It hears of every commit, and is asked for what it makes."""
+
+    class Pupil(Jitter):
+        heard, models = 0, ("a model",)
+
+        def learn(self, batch, added):
+            self.heard += len(batch)
+
+    pupil = Pupil()
+    search = searched(wrap(pupil), steps=6)
+    assert pupil.heard == 24 and search.operator.models == ("a model",)
+
+
 def test_one_cell_is_an_archive_and_comes_back_from_disk(tmp_path):
     """`Single` passes the public checks, measures as its archive does, and a run on disk knows the map again."""
     labelled = Grid((2, 3), ((0.0, 1.0), ("a", "b", "c")), outside="reject")
