@@ -161,7 +161,8 @@ def compare(
     Parameters
     ----------
     runs
-        The runs' folders. All candidates are put into one map, that of the first run that has one.
+        The runs' folders. All candidates are put into one map, that of the first run that has one, and the groups are
+        compared with the first.
     out
         Draw the curves of the groups, with their spread, into this file.
     as_json

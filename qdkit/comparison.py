@@ -217,9 +217,9 @@ def _map(runs: Sequence[Seen]) -> Archive:
 
 
 def _names(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What distinguishes each of the settings from the others; the operator of the only one."""
+    """The operator of each of the settings, and whatever else distinguishes it from the others."""
     told = sorted(set(kinds[0]) - FOLLOWS, key=lambda name: (TOLD_FIRST.get(name, len(TOLD_FIRST)), name))
-    differ = [name for name in told if any(kind[name] != kinds[0][name] for kind in kinds)] or ["operator"]
+    differ = [name for name in told if name == "operator" or any(kind[name] != kinds[0][name] for kind in kinds)]
     words = zip(*(_words(name, [kind[name] for kind in kinds]) for name in differ), strict=True)
     names = [", ".join(parts) for parts in words]
     return [name if names.count(name) == 1 else f"{name} #{i}" for i, name in enumerate(names, 1)]

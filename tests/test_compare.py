@@ -114,6 +114,21 @@ def test_a_baseline_is_an_operator(wrap):
     check_operator(wrap(Line(0.1, 0.2)), Points())
 
 
+@pytest.mark.parametrize("wrap", [Independent, Chain, lambda operator: Multistart(operator, Points())])
+def test_the_operator_of_a_baseline_learns_as_ever(wrap):
+    """It hears of every commit, and is asked for what it makes."""
+
+    class Pupil(Jitter):
+        heard, models = 0, ("a model",)
+
+        def learn(self, batch, added):
+            self.heard += len(batch)
+
+    pupil = Pupil()
+    search = searched(wrap(pupil), steps=6)
+    assert pupil.heard == 24 and search.operator.models == ("a model",)
+
+
 def test_one_cell_is_an_archive_and_comes_back_from_disk(tmp_path):
     """`Single` passes the public checks, measures as its archive does, and a run on disk knows the map again."""
     labelled = Grid((2, 3), ((0.0, 1.0), ("a", "b", "c")), outside="reject")
@@ -127,12 +142,13 @@ def test_one_cell_is_an_archive_and_comes_back_from_disk(tmp_path):
 # Comparison.
 
 
-def test_a_run_put_into_its_own_map_has_its_own_history():
+@pytest.mark.parametrize("archive", [MAP, Grid((3, 3), ((0.0, 0.7), (0.3, 0.7)), outside="reject")])
+def test_a_run_put_into_its_own_map_has_its_own_history(archive):
     """Replaying gives coverage, QD score and best as the search found them, step by step."""
-    search = searched(Jitter(), domain=Fragile(), steps=12, seed=5)
-    again = replayed(search, MAP)
+    search = searched(Jitter(), archive, domain=Fragile(), steps=12, seed=5)
+    again = replayed(search, archive)
     for name in ("evaluations", "coverage", "qd_score", "best", "seconds"):
-        assert np.allclose(again[name], search.history[name], rtol=1e-12), name
+        assert np.allclose(again[name], search.history[name], rtol=1e-12, equal_nan=True), name
 
 
 def test_a_climber_is_measured_on_the_map():

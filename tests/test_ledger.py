@@ -110,6 +110,22 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(tmp_path, settings, said):
         points(run=tmp_path / "run", resume=True, **settings)
 
 
+def test_a_run_whose_first_candidates_failed_goes_on(tmp_path):
+    """While there is no best, nan is recorded and found again."""
+
+    class Half(Points):
+        def evaluate(self, genomes):
+            ok = genomes[:, 0] < 0.5
+            return qdkit.Evaluation(genomes.sum(1), genomes[:, :2], outcome=np.where(ok, "ok", "failed"))
+
+    half = lambda **settings: qdkit.Search(Half(), Grid((5, 5), BOX), Jitter(), batch=1, run=tmp_path, **settings)
+    with half() as search:
+        search.run(18, progress=False)
+        assert np.isnan(search.commits[0].best)
+    with half(resume=True) as again:
+        assert len(again.commits) == 18
+
+
 def test_an_operator_that_came_out_otherwise_is_noticed(tmp_path):
     """Randomness from elsewhere than the key would make another run, which is said instead of done."""
 
