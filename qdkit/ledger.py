@@ -16,7 +16,6 @@ them through `kill -9` at any moment. Answers that come while the disk is busy s
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import sqlite3
@@ -24,15 +23,15 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from qdkit.plain import to_json
 from qdkit.record import NOTHING, Cost
-from qdkit.types import NOBODY, Batch, Genome, Genomes
+from qdkit.rows import Commit, batch_of, digest, nan, null, rows_of, sealed
+from qdkit.types import Batch, Genome
 
 FILE = "run.db"
 VERSION = 1
@@ -54,27 +53,6 @@ create table events (number integer primary key, after integer not null, kind te
 
 class DamagedRun(Exception):
     """A run folder that cannot be trusted; the message names the part."""
-
-
-class Commit(NamedTuple):
-    """How a run stood after a batch: the row of `commits` without its seal."""
-
-    number: int
-    first: int
-    rows: int
-    evaluations: int  # so far
-    coverage: float
-    qd_score: float
-    best: float
-    clipped: int  # descriptors outside the box so far, put into a border cell
-    refused: int  # descriptors outside the box so far, not put anywhere
-    seconds: float  # of search so far
-    cpu: float  # seconds of this process so far, all its threads together
-
-    @property
-    def untimed(self) -> tuple[Any, ...]:
-        """What a rerun has too: without the clocks, and None for nan, which equals nothing."""
-        return tuple(map(_null, self._replace(seconds=0.0, cpu=0.0)))
 
 
 class _Waiting:
@@ -161,18 +139,18 @@ class Ledger:
 
     def commit(self, batch: Batch, added: Any, state: Commit) -> None:
         """A batch and how the run stands after it, as one transaction."""
-        rows = _rows(batch, added, state.number, self.about["genome"]["kind"])
-        seal = _sealed(self._seal, rows, state)
+        rows = rows_of(batch, added, state.number, self.about["genome"]["kind"])
+        seal = sealed(self._seal, rows, state)
         marks = ", ".join("?" * (11 + batch.descriptor.shape[1]))
         with self._writing() as db:
             db.executemany(f"insert into candidates values ({marks})", rows)
-            db.execute(f"insert into commits values ({', '.join('?' * 12)})", (*map(_null, state), seal))
+            db.execute(f"insert into commits values ({', '.join('?' * 12)})", (*map(null, state), seal))
         self._seal = seal
 
     def keep(self, task: int, call: int, request: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> None:
         """An answer from outside, on disk when this returns."""
         texts = to_json(request), to_json(answer)
-        mine = _Waiting(task, call, *texts, _digest(*texts), seconds)
+        mine = _Waiting(task, call, *texts, digest(*texts), seconds)
         self._waiting.append(mine)
         with self._lock:
             if not mine.done:
@@ -191,11 +169,11 @@ class Ledger:
     def commits(self) -> list[Commit]:
         """How the run stood after each batch, in order."""
         fields = ", ".join(Commit._fields)
-        return [Commit(*map(_nan, row)) for row in self._read(f"select {fields} from commits order by number")]
+        return [Commit(*map(nan, row)) for row in self._read(f"select {fields} from commits order by number")]
 
     def batch(self, number: int) -> Batch:
         """The candidates of one commit."""
-        return self._batch(self._members(number))
+        return batch_of(self._members(number), self.about)
 
     def batches(self) -> Iterator[Batch]:
         """Every commit's candidates, one commit in memory at a time."""
@@ -208,7 +186,7 @@ class Ledger:
         found = {row[0]: row for row in self._by_id("select * from candidates where id in ({})", wanted)}
         if missing := [i for i in wanted if i not in found]:
             raise KeyError(f"the run has no candidate {missing[0]}")
-        return self._batch([found[i] for i in wanted])
+        return batch_of([found[i] for i in wanted], self.about)
 
     def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(id `[m]`, cell `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that ever entered."""
@@ -348,7 +326,7 @@ class Ledger:
         self.about = {
             name: json.loads(value) for name, value in self._read("select name, value from about order by name")
         }
-        self._seal = _digest(to_json(self.about))
+        self._seal = digest(to_json(self.about))
 
     def _check(self) -> None:
         version = self._read("pragma user_version")[0][0]
@@ -359,121 +337,17 @@ class Ledger:
         self._read_about()
         ids = 0
         for number, (*state, seal) in enumerate(self._read("select * from commits order by number")):
-            commit = Commit(*map(_nan, state))
+            commit = Commit(*map(nan, state))
             rows = self._members(number)
-            self._seal = _sealed(self._seal, rows, commit)
+            self._seal = sealed(self._seal, rows, commit)
             if (commit.number, commit.first, commit.rows) != (number, ids, len(rows)) or self._seal != seal:
                 raise DamagedRun(f"{self.path}: batch {number} of the ledger is not as it was written")
             ids += len(rows)
         if self._read("select count(*) from candidates")[0][0] != ids:
             raise DamagedRun(f"{self.path}: the ledger has candidates that belong to no batch")
-        for task, call, *texts, digest in self._read("select task, call, request, answer, digest from answers"):
-            if _digest(*texts) != digest:
+        for task, call, *texts, seal in self._read("select task, call, request, answer, digest from answers"):
+            if digest(*texts) != seal:
                 raise DamagedRun(f"{self.path}: answer {call} of task {task} in the ledger is not as it was written")
-
-    def _batch(self, rows: Sequence[Sequence[Any]]) -> Batch:
-        if not rows:
-            return self._nobody()
-        id, _, origin, parents, outcome, objective, _, _, genome, features, notes, *place = zip(*rows, strict=True)
-        numbers = lambda column: np.array([np.nan if x is None else x for x in column], np.float64)
-        known = [json.loads(ids) for ids in parents]
-        width = max(1, *map(len, known))
-        described = np.stack([numbers(axis) for axis in place], 1)
-        return Batch(
-            np.array(id, np.int32),
-            self._genomes(genome),
-            np.array([ids + [NOBODY] * (width - len(ids)) for ids in known], np.int32),
-            list(origin),
-            np.array(outcome, "<U14"),
-            numbers(objective),
-            described if None in features else np.array([json.loads(f) for f in features], np.float64),
-            described,
-            [json.loads(note) for note in notes],
-        )
-
-    def _nobody(self) -> Batch:
-        nothing = np.empty((0, self.about["axes"]))
-        id, parents = np.empty(0, np.int32), np.empty((0, 1), np.int32)
-        return Batch(id, self._genomes([]), parents, [], np.empty(0, "<U14"), nothing[:, 0], nothing, nothing, [])
-
-    def _genomes(self, stored: Sequence[Any]) -> Genomes:
-        kind = self.about["genome"]
-        if kind["kind"] == "array":
-            dtype, shape = np.dtype(kind["dtype"]), tuple(kind["shape"])
-            return np.frombuffer(b"".join(stored), dtype).reshape(len(stored), *shape)
-        return [json.loads(genome) for genome in stored] if kind["kind"] == "json" else list(stored)
-
-
-def genome_kind(genomes: Genomes) -> dict[str, Any]:
-    """What a run's genomes are, as `about` says it. Raises TypeError for anything but arrays, texts, bytes and JSON."""
-    if isinstance(genomes, np.ndarray):
-        return {"kind": "array", "dtype": genomes.dtype.str, "shape": list(genomes.shape[1:])}
-    if all(isinstance(genome, str) for genome in genomes):
-        return {"kind": "text"}
-    if all(isinstance(genome, bytes) for genome in genomes):
-        return {"kind": "bytes"}
-    try:
-        to_json(list(genomes))
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"a genome is an array, a str, bytes or a JSON value, and the seeds hold a {type(genomes[0]).__name__}: "
-            "search over one of those and build the rest in evaluate"
-        ) from None
-    return {"kind": "json"}
-
-
-def families(parents: np.ndarray) -> list[list[int]]:
-    """The ids of each row of `parents` (int `[n, p]`), without `NOBODY`."""
-    ids: list[list[int]] = parents.tolist()
-    return [[id for id in row if id != NOBODY] for row in ids] if (parents == NOBODY).any() else ids
-
-
-def _rows(batch: Batch, added: Any, task: int, kind: str) -> list[tuple[Any, ...]]:
-    """The batch as rows of `candidates`."""
-    store = {"array": lambda genome: genome.tobytes(), "json": to_json}.get(kind, lambda genome: genome)
-    given = np.array_equal(batch.features, batch.descriptor, equal_nan=True)
-    features = repeat(None) if given else (to_json([_null(x) for x in row]) for row in batch.features.tolist())
-    return list(
-        zip(
-            batch.id.tolist(),
-            repeat(task),
-            batch.origin,
-            map(str, families(batch.parents)),
-            batch.outcome.tolist(),
-            map(_null, batch.objective.tolist()),
-            np.asarray(added.status).tolist(),
-            np.asarray(added.cell).tolist(),
-            map(store, batch.genome),
-            features,
-            (to_json(note) if note else "{}" for note in batch.notes),
-            *(map(_null, axis) for axis in batch.descriptor.T.tolist()),
-            strict=False,  # what is repeated has no end
-        )
-    )
-
-
-def _sealed(seal: str, rows: Sequence[tuple[Any, ...]], state: Commit) -> str:
-    """The digest of a batch and of all before it; the clocks are left out, so that a rerun has the same."""
-    genomes = [row[8] for row in rows]
-    texts = [genome.encode("utf-8") if isinstance(genome, str) else genome for genome in genomes]
-    rest = [row[:8] + row[9:] for row in rows]
-    return _digest(seal, repr(state.untimed), repr(rest), repr([*map(len, texts)]), *texts)
-
-
-def _digest(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode("utf-8") if isinstance(part, str) else part)
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def _null(x: Any) -> Any:
-    return None if x != x else x or type(x)(0)  # SQLite forgets the sign of -0.0, and a seal must not see it
-
-
-def _nan(x: Any) -> Any:
-    return np.nan if x is None else x
 
 
 def _closed(connection: sqlite3.Connection, held: contextlib.ExitStack) -> None:

@@ -27,11 +27,12 @@ from qdkit.budget import Budget, Purse
 from qdkit.compiled import keep_compilations
 from qdkit.elites import NOWHERE, Added, Archive, Elites, double, sample
 from qdkit.flow import Flow, Workers, attempt
-from qdkit.ledger import Commit, Ledger, families, genome_kind, write_elites
+from qdkit.ledger import Ledger, write_elites
 from qdkit.novelty import Distinct
 from qdkit.parts import described, said
 from qdkit.plain import to_json
 from qdkit.record import Cost, Exhausted, Unanswered, recording
+from qdkit.rows import Commit, families, genome_kind
 from qdkit.seen import Seen
 from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded, unmade, with_outcome
 from qdkit.taskrecord import TaskRecord

@@ -10,8 +10,9 @@ import numpy as np
 
 from qdkit import metrics
 from qdkit.elites import Elites
-from qdkit.ledger import Commit, Ledger
+from qdkit.ledger import Ledger
 from qdkit.plain import to_json
+from qdkit.rows import Commit
 from qdkit.types import Batch, Candidate, Genome
 
 if TYPE_CHECKING:
