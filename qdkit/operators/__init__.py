@@ -1,9 +1,22 @@
 """Operators: the ways in which new genomes are made out of elites."""
 
+from .edits import Cross, Full, Patch, Repair, programmer
 from .emitter import Emitter, cma_me
 from .gaussian import Gaussian
 from .line import Line
 from .portfolio import Portfolio
 from .rewrite import Rewrite
 
-__all__ = ["Emitter", "Gaussian", "Line", "Portfolio", "Rewrite", "cma_me"]
+__all__ = [
+    "Cross",
+    "Emitter",
+    "Full",
+    "Gaussian",
+    "Line",
+    "Patch",
+    "Portfolio",
+    "Repair",
+    "Rewrite",
+    "cma_me",
+    "programmer",
+]
