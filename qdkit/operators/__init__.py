@@ -6,6 +6,7 @@ from .gaussian import Gaussian
 from .line import Line
 from .portfolio import Portfolio
 from .rewrite import Rewrite
+from .syntax import Syntax, mutated
 
 __all__ = [
     "Cross",
@@ -17,6 +18,8 @@ __all__ = [
     "Portfolio",
     "Repair",
     "Rewrite",
+    "Syntax",
     "cma_me",
+    "mutated",
     "programmer",
 ]
