@@ -231,7 +231,8 @@ def test_hostile_answers_are_read_in_little_time():
     assert "times in" in patch(block("x = 1\n" * 7_000 + "x = 1", "y"), same)
     assert "times in" in patch(block("x = 1 \n" * 7_000 + "x = 1", "y"), same)
     assert patch("<<<<<<< SEARCH\n" * 6_000).startswith("block 1")
-    assert rewrite("```python\n" * 9_000)
+    assert rewrite("```python\n" * 9_000).count("```") == 8_999
+    assert "has 5000 code blocks" in rewrite("```\n```\n" * 5_000)
 
 
 @given(st.text(st.sampled_from("<=>SEARCHREPL`~ \n\r#xEVOLVE-BLOCKSTARND.py\x00\u2028"), max_size=300))
@@ -564,7 +565,7 @@ def test_a_repair_mends_the_child_of_the_best_and_each_once():
     rich = failing(parents=np.array([[11]], np.int32), id=np.array([29], np.int32))
     repair = learned(Repair(ask, TASK), elites, poor, rich)
     made = repair.turn(1).propose(KEY, Context(elites.take([0])), 1)
-    assert made.genome == [{"solve.py": SEED.replace("0.5", "1.5", 1)}] or made.genome[0]["solve.py"].count("1.5")
+    assert made.genome == [{"solve.py": poor.genome[0]["solve.py"].replace("1 / 0", "1.5", 1)}]
     assert made.parents.tolist() == [[29]] and "ZeroDivisionError: division by zero" in prompts[0]
     made = repair.turn(2).propose(KEY, Context(elites), 2)
     assert made.parents.tolist() == [[30], [11]]
