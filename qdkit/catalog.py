@@ -110,13 +110,16 @@ def options(part: Callable[..., Any]) -> list[Option]:
 
 def rebuilt(description: Mapping[str, Any]) -> Any:
     """The part that a run describes, or None if it is not one of the toolkit's own or its settings are not plain."""
-    own = re.fullmatch(r"(qdkit\.(?:archives|domains)\.\w+):(\w+)", str(description.get("is")))
+    own = re.fullmatch(r"(qdkit\.(?:baselines|(?:archives|domains)\.\w+)):(\w+)", str(description.get("is")))
     if own is None or "with" not in description:
         return None
     kind = getattr(importlib.import_module(own[1]), own[2], None)
     if not (inspect.isclass(kind) and is_dataclass(kind)):
         return None
-    return kind(**{name: _frozen(value) for name, value in description["with"].items()})
+    inner = lambda value: rebuilt(value) if isinstance(value, Mapping) and "is" in value else _frozen(value)
+    settings = {name: inner(value) for name, value in description["with"].items()}
+    known = all(settings[name] is not None or value is None for name, value in description["with"].items())
+    return kind(**settings) if known else None
 
 
 def _folder(home: Path) -> Callable[..., Any]:
@@ -294,6 +297,19 @@ OPERATORS: dict[str, dict[str, Callable[..., Any]]] = {
     "points": {"polish": polish, **NUMERIC},
     "programs": {"syntax": syntax},
 }
+
+
+def baseline(name: str | None, domain: Any, archive: Any, operator: Any) -> tuple[Any, Any]:
+    """The archive and the operator of a baseline (see `qdkit.baselines`); as they are where it has no name."""
+    from qdkit.baselines import Chain, Independent, Multistart, Single
+
+    return {
+        None: lambda: (archive, operator),
+        "independent": lambda: (archive, Independent(operator)),
+        "chain": lambda: (archive, Chain(operator)),
+        "climb": lambda: (Single(archive), operator),
+        "multistart": lambda: (archive, Multistart(operator, domain)),
+    }[name]()
 
 
 def operator(domain: Any, name: str | None) -> Callable[..., Any]:

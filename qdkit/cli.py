@@ -1,10 +1,11 @@
-"""The command line: `qdkit run`, `resume`, `show`, `doctor`."""
+"""The command line: `qdkit run`, `resume`, `show`, `compare`, `doctor`."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from qdkit import __version__, catalog
 from qdkit.order import Order
 
 if TYPE_CHECKING:
+    from qdkit.comparison import Comparison, Difference, Spread
     from qdkit.search import Search
     from qdkit.seen import Seen
 
@@ -34,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> None:
     app = App(name="qdkit", help=HELP, version=__version__)
     try:
         app.command(_with_settings(run, words[1:] if words[:1] == ["run"] else []), name="run")
-        for command in (resume, show, doctor):
+        for command in (resume, show, compare, doctor):
             app.command(command)
         app(words)
     except EXPECTED as error:
@@ -56,6 +58,7 @@ def run(
     model: Annotated[list[str] | None, Parameter(negative="")] = None,
     in_flight: int | None = None,
     budget: str | None = None,
+    baseline: Literal["independent", "chain", "climb", "multistart"] | None = None,
     **settings: Any,
 ) -> None:
     """Search DOMAIN, and keep the run in a folder with its pictures.
@@ -88,9 +91,13 @@ def run(
         How many steps are worked on at once; 1 where left out, 16 with models.
     budget
         What the run may spend at most, such as 5usd, 2000calls, 30min or 5usd+2h.
+    baseline
+        Search without the map, to see what it is worth: make each candidate from the seeds (independent), the one
+        before (chain), the best so far (climb) or fresh seeds (multistart). See `qdkit compare`.
     """
     domain = _runnable(domain, settings)
-    order = Order(domain, evaluations, seed, batch, archive, operator, tuple(model or ()), in_flight, budget, settings)
+    said = (domain, evaluations, seed, batch, archive, operator, tuple(model or ()), in_flight, budget, baseline)
+    order = Order(*said, settings)
     search = order.search(out or _free_folder(domain))
     search.ledger.event(0, "order", order.plain())
     if level := getattr(search.domain, "level", ""):
@@ -155,6 +162,42 @@ def show(
         _print_json(seen.summary())
     else:
         _show(seen, run)
+
+
+def compare(
+    *runs: Path,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Put runs beside each other at equal evaluations, equal calls of models and equal CPU time.
+
+    Runs that differ in their seed alone are one group, told by its median and the least and the most:
+    `for seed in 1 2 3 4 5; do qdkit run arm --seed $seed; done; qdkit compare results/arm-*`.
+
+    Parameters
+    ----------
+    runs
+        The runs' folders. All candidates are put into one map, that of the first run that has one, and the groups are
+        compared with the first.
+    out
+        Draw the curves of the groups, with their spread, into this file.
+    as_json
+        Print the comparison as one JSON object, and nothing else.
+    """
+    from qdkit.comparison import compared
+    from qdkit.runs import load
+
+    comparison = compared([load(run) for run in runs])
+    if as_json:
+        _print_json(comparison.plain())
+    else:
+        _beside(comparison)
+    if out is not None:
+        from qdkit import viz
+
+        viz.comparison(comparison).savefig(out, dpi=150)
+        if not as_json:
+            print(f"drawn: {out}")
 
 
 def doctor(*, model: str | None = None) -> None:
@@ -290,6 +333,56 @@ def _show(seen: Seen, path: Path) -> None:
             print(f"drawn: {path / 'gallery.png'}")
     except OSError as error:
         print(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")
+
+
+def _beside(comparison: Comparison) -> None:
+    """A table for each cost that all runs have, then by how much the groups differ, then what to bear in mind."""
+    from rich import box, print
+    from rich.markup import escape
+    from rich.table import Table
+
+    from qdkit.comparison import COSTS, MEASURES
+
+    for cost, title in COSTS.items():
+        if not (equal := comparison.equal(cost)):
+            continue
+        print(f"\nat {_in_words(equal)} {title} each: the median over the runs, and the least to the most")
+        table = Table("", "runs", *MEASURES.values(), box=box.SIMPLE_HEAD, pad_edge=False)
+        spreads, differences = comparison.spreads(cost), comparison.differences(cost)
+        for group in comparison.groups:
+            table.add_row(
+                escape(group.name), str(len(group.seeds)), *(_spread(spreads[group.name][m], m) for m in MEASURES)
+            )
+        print(table)
+        for of in zip(*differences.values(), strict=True):
+            pairs = zip(differences, of, strict=True)
+            said = "; ".join(f"{MEASURES[m]} {_change(d.median, m)}{_interval(d, m)}" for m, d in pairs)
+            print(f"[bold]{escape(of[0].group)}[/] compared with [bold]{escape(of[0].other)}[/]: {said}")
+    for remark in comparison.remarks:
+        print(f"- {escape(remark)}")
+
+
+def _spread(of: Spread, measure: str) -> str:
+    low, high = _measured(of.least, measure), _measured(of.most, measure)
+    return _measured(of.median, measure) + (f"\n{low} to {high}" if low != high else "")
+
+
+def _interval(of: Difference, measure: str) -> str:
+    if math.isnan(of.low):
+        return ""
+    return f" (95 %: {_change(of.low, measure)} to {_change(of.high, measure)})"
+
+
+def _change(value: float, measure: str) -> str:
+    if math.isnan(value):
+        return "unknown"
+    return f"{100 * value:+.2f} points" if measure == "coverage" else f"{value:+,.6g}"
+
+
+def _measured(value: float, measure: str) -> str:
+    if math.isnan(value):
+        return "nothing yet"
+    return f"{value:.2%}" if measure == "coverage" else _in_words(value)
 
 
 def _in_words(value: Any) -> str:

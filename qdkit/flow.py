@@ -12,7 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from qdkit.record import Halt, Unanswered
 from qdkit.types import Domain, Evaluation, Genomes, Outcome
@@ -30,7 +30,7 @@ class Flow(Generic[Task, Done]):
     thread, and with `ahead=1` it does not either.
 
     A flow that was stopped, by its caller or by an error, can be taken up again: what was at work
-    then is finished by its thread, what was waiting is begun again.
+    then is finished by its thread, what was waiting is begun again, what could not be taken is taken again.
     """
 
     def __init__(self, work: Callable[[Task], Done], *, in_flight: int = 1, ahead: int = 1):
@@ -44,8 +44,13 @@ class Flow(Generic[Task, Done]):
         """How many tasks are started and not yet taken."""
         return len(self._started)
 
-    def run(self, start: Callable[[], Task | None], n: int) -> Iterator[Done]:
-        """Yields the next `n` results in the order of the starts; fewer when `start` has no more to give."""
+    def run(
+        self, start: Callable[[], Task | None], n: int, take: Callable[[Done], Any] = lambda done: done
+    ) -> Iterator[Any]:
+        """Yields what `take` makes of the next `n` results, in the order of the starts.
+
+        Fewer when `start` has no more to give. A result that `take` raises for is not taken: it comes first again.
+        """
         self._begin_again()
         try:
             for _ in range(n):
@@ -54,9 +59,11 @@ class Flow(Generic[Task, Done]):
                 if not self._started:
                     return
                 task, future = self._started[0]
-                done = self._work(task) if self._ahead == 1 else future.result()
+                if self._ahead == 1 and not future.done():
+                    future.set_result(self._work(task))
+                taken = take(future.result())
                 self._started.popleft()
-                yield done
+                yield taken
         finally:
             for _, future in self._started:
                 future.cancel()

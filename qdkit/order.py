@@ -39,6 +39,7 @@ class Order:
     model: tuple[str, ...] = ()
     in_flight: int | None = None
     budget: str | None = None
+    baseline: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -80,8 +81,9 @@ class Order:
         domain = self.part()
         cells = catalog.ARCHIVES[self.archive]
         archive = cells(domain, **self._mine(cells))
-        operator = self._operator(domain, batch)
-        in_flight = (16 if self.model else 1) if self.in_flight is None else self.in_flight
+        archive, operator = catalog.baseline(self.baseline, domain, archive, self._operator(domain, batch))
+        at_once = 16 if self.model and self.baseline != "chain" else 1
+        in_flight = at_once if self.in_flight is None else self.in_flight
         place: dict[str, Any] = {"budget": budget, "run": run, "resume": resume}
         return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **place)
 

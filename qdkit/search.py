@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,13 +25,14 @@ import numpy as np
 from qdkit import metrics
 from qdkit.budget import Budget, Purse
 from qdkit.compiled import keep_compilations
-from qdkit.elites import NOWHERE, Archive, Elites, double, sample
+from qdkit.elites import NOWHERE, Added, Archive, Elites, double, sample
 from qdkit.flow import Flow, Workers, attempt
-from qdkit.ledger import Commit, Ledger, genome_kind, write_elites
+from qdkit.ledger import Ledger, write_elites
 from qdkit.novelty import Distinct
 from qdkit.parts import described, said
 from qdkit.plain import to_json
 from qdkit.record import Cost, Exhausted, Unanswered, recording
+from qdkit.rows import Commit, families, genome_kind
 from qdkit.seen import Seen
 from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded, unmade, with_outcome
 from qdkit.taskrecord import TaskRecord
@@ -43,8 +45,8 @@ class Task(NamedTuple):
     """All that making a batch needs, as it stood at the start; nothing in it changes afterwards."""
 
     number: int
-    key: Key
-    make: Callable[[Key], Proposal]
+    make: Callable[[], Proposal]
+    judging: Key
     allowed: int  # evaluations
     known: int  # candidates there were
 
@@ -54,6 +56,14 @@ class Goal(NamedTuple):
 
     steps: int
     evaluations: int | None = None
+
+
+@jax.jit
+def _keys(root: Key, step: int) -> tuple[Key, Key, Key]:
+    """The keys of a step: to make with, to judge with, to choose parents with. Compiled: op by op it costs 2 ms."""
+    key, pick = jax.random.split(jax.random.fold_in(root, step))
+    making, judging = jax.random.split(key)
+    return making, judging, pick
 
 
 class Search(Seen):
@@ -116,7 +126,8 @@ class Search(Seen):
         example = {"id": np.int32(0)} | ({"genome": self._seeds.genome[0]} if self._numeric else {})
         with double():
             self._elites = archive.init(example)
-        self._started, self._seconds = 0, 0.0
+        self._started, self._seconds, self._since = 0, 0.0, time.monotonic()
+        self._cpu, self._cpu_since = 0.0, time.process_time()
         self.commits: list[Commit] = []
         self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
@@ -129,11 +140,13 @@ class Search(Seen):
         else:
             self.ledger = Ledger.create(Path(run) if run is not None else None, self._about())
             self._was = []
-        self._recorded = len(self._was)
-        spent = self.ledger.spent()
-        seconds = self._was[-1].seconds if self._was else 0.0
-        self._purse = Purse(replace(self.budget, evaluations=None), spent, seconds)
-        self._recall()
+        with ExitStack() as refused:
+            refused.callback(self.close)  # or the folder would stay held as long as anybody looks at the traceback
+            self._recorded = len(self._was)
+            seconds = self._was[-1].seconds if self._was else 0.0
+            self._purse = Purse(replace(self.budget, evaluations=None), self.ledger.spent(), seconds)
+            self._recall()
+            refused.pop_all()
 
     # What a user does.
 
@@ -161,11 +174,11 @@ class Search(Seen):
             raise ValueError(f"a search makes a whole number of steps from 1, not {n}")
         n = int(n or sys.maxsize - len(self.commits))
         self._aim(Goal(len(self.commits) + n, self.budget.evaluations))
-        since = time.monotonic() - self._seconds
+        self._since, self._cpu_since = time.monotonic() - self._seconds, time.process_time() - self._cpu
         try:
-            for batch in self._flow.run(self._start, n):
-                self._seconds = time.monotonic() - since
-                yield self._commit(batch)
+            for batch, added in self._flow.run(self._start, n, self._commit):
+                self._learn(batch, added)
+                yield batch
         finally:
             if self.ledger.path is not None:
                 write_elites(self.ledger.path, self.elites)
@@ -218,19 +231,19 @@ class Search(Seen):
             return None
         if number >= self._founding > len(self.commits):
             return None  # nothing to start from until every seed was tried
-        key, pick = _keys(self._root, number + 1)
+        making, judging, pick = _keys(self._root, number + 1)
         if number < self._founding:
             seeds = self._seeds.take(slice(number * self.batch, (number + 1) * self.batch))
-            make = lambda key: seeds
+            make = lambda: seeds
         else:
             operator = self.operator.turn(self.batch)
             with double():
                 cells = np.asarray(sample(pick, self._elites, self.batch * operator.arity))
             context = Context(self._rows(cells))
-            make = lambda key: operator.propose(key, context, self.batch)
+            make = lambda: operator.propose(making, context, self.batch)
         self._started += 1
         self._allowed[number] = allowed
-        return Task(number, key, make, allowed, self._candidates)
+        return Task(number, make, judging, allowed, self._candidates)
 
     def _allowance(self, goal: Goal) -> int:
         """How many evaluations the next task may make."""
@@ -243,11 +256,10 @@ class Search(Seen):
         return min(self.batch, max(0, left))
 
     def _work(self, task: Task) -> Batch:
-        make, judge = _keys(task.key, 0)
         with recording(TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)):
             batch = None
             try:
-                batch = proposed(task.make(make), self._seeds.genome, self.batch)
+                batch = proposed(task.make(), self._seeds.genome, self.batch)
                 if task.number < self._recorded:
                     return self._remembered(task.number, batch)
                 if self.novelty is not None:
@@ -257,7 +269,7 @@ class Search(Seen):
                 batch = with_outcome(batch, late, Outcome.SKIPPED, "the budget of evaluations is used up")
                 try_all = self._workers.attempt if self._workers else attempt
                 batch = evaluated(batch, partial(try_all, self.domain), self.archive)
-                return judged(batch, self.judge, judge)
+                return judged(batch, self.judge, task.judging)
             except Exhausted as why:
                 outcome, said = Outcome.SKIPPED, str(why)
             except Unanswered as why:
@@ -267,8 +279,13 @@ class Search(Seen):
         batch = batch or unmade(self._seeds.genome, self.batch)
         return with_outcome(batch, batch.ok, outcome, said)
 
-    def _commit(self, batch: Batch) -> Batch:
-        first = self._candidates
+    def _commit(self, batch: Batch) -> tuple[Batch, Added]:
+        """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
+        first, number = self._candidates, len(self.commits)
+        if number < self._recorded:
+            self._seconds, self._cpu = self._was[number].seconds, self._was[number].cpu
+        else:
+            self._seconds, self._cpu = time.monotonic() - self._since, time.process_time() - self._cpu_since
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
         if self.novelty is not None:
             batch = with_outcome(batch, batch.ok & ~self.novelty.new(batch, first), Outcome.DUPLICATE, "no longer new")
@@ -282,20 +299,23 @@ class Search(Seen):
         state = self._state(batch, elites, outside=batch.ok & ~inside, refused=batch.ok & (added.cell == NOWHERE))
         if state.number >= self._recorded:
             self.ledger.commit(batch, added, state)
-        elif state != (was := self._was[state.number])._replace(seconds=state.seconds):
+        elif state.untimed != (was := self._was[state.number]).untimed:
             raise RuntimeError(f"step {state.number} came out other than recorded: {state} instead of {was}")
         self._elites = elites
         self.commits.append(state)
         for outcome in batch.outcome[~batch.ok].tolist():
             self.failures[outcome] = self.failures.get(outcome, 0) + 1
         self._allowed.pop(state.number)
+        return batch, added
+
+    def _learn(self, batch: Batch, added: Added) -> None:
+        """Tells the parts that learn of a commit."""
         self.operator.learn(batch, added)
         if self.novelty is not None:
             self.novelty.learn(batch)
         if len(self.commits) == self._founding and not self.elites.occupied.any():
             why = next((note["error"] for note in batch.notes if "error" in note), "no reason was given")
             raise RuntimeError(f"no seed could enter the archive, so there is nothing to start from; the first: {why}")
-        return batch
 
     @property
     def _candidates(self) -> int:
@@ -318,6 +338,7 @@ class Search(Seen):
             clipped=(was.clipped if was else 0) + int((outside & ~refused).sum()),
             refused=(was.refused if was else 0) + int(refused.sum()),
             seconds=self._seconds,
+            cpu=self._cpu,
         )
 
     def _rows(self, cells: np.ndarray) -> Batch:
@@ -343,8 +364,6 @@ class Search(Seen):
 
     def _recall(self) -> None:
         """Makes the recorded part of the run once more, from its ledger."""
-        if not self._was:
-            return
         if (now := json.loads(to_json(self._about()))) != self.ledger.about:
             part = next(name for name in now if now[name] != self.ledger.about.get(name))
             raise ValueError(
@@ -352,16 +371,18 @@ class Search(Seen):
                 "go on with the same, or begin another run"
             )
         goals = [(after, Goal(*value[:2])) for after, kind, value in self.ledger.events() if kind == "goal"]
-        self._goals = goals or [(0, Goal(self._recorded))]
-        for batch in self._flow.run(self._start, self._recorded):
-            self._seconds = self._was[len(self.commits)].seconds
-            self._commit(batch)
+        self._goals = goals or [(0, Goal(self._recorded))] * bool(self._was)
+        if not self._was:
+            return
+        for batch, added in self._flow.run(self._start, self._recorded, self._commit):
+            self._learn(batch, added)
 
     def _remembered(self, number: int, batch: Batch) -> Batch:
         """The recorded step, once it is sure that it was about the same candidates."""
         known = self.ledger.batch(number)
-        same = np.array_equal(known.genome, batch.genome) if self._numeric else known.genome == batch.genome
-        if not same or not np.array_equal(known.parents, batch.parents):
+        genomes = (np.asarray(known.genome), np.asarray(batch.genome)) if self._numeric else ()
+        same = np.array_equal(*genomes, equal_nan=True) if genomes else known.genome == batch.genome
+        if not same or families(known.parents) != families(batch.parents):
             raise RuntimeError(
                 f"step {number} of {self.ledger.path} comes out with other candidates than recorded. "
                 "Operators must take all randomness from their key, and a run goes on with the versions that began it"
@@ -384,10 +405,3 @@ class Search(Seen):
             "ahead": self._ahead,
             "seed": self.seed,
         }
-
-
-@jax.jit
-def _keys(root: Key, number: int) -> tuple[Key, Key]:
-    """Two keys of their own for each `number`."""
-    first, second = jax.random.split(jax.random.fold_in(root, number))
-    return first, second

@@ -47,6 +47,9 @@ class Outcome(StrEnum):
         return self not in (Outcome.REJECTED, Outcome.SKIPPED)
 
 
+_OK = Outcome.OK.value  # numpy asks a plain string no questions; this is compared a dozen times a step
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One row of a `Batch`."""
@@ -99,7 +102,7 @@ class Batch:
     @property
     def ok(self) -> np.ndarray:
         """bool `[n]`: evaluated without fault."""
-        return self.outcome == Outcome.OK
+        return self.outcome == _OK
 
     def __len__(self) -> int:
         return len(self.id)

@@ -163,3 +163,21 @@ def test_ctrl_c_stops_at_once_and_loses_nothing():
         search.run(30, progress=False)
     search.run(30 - len(search.commits), progress=False)
     assert search.ledger.dump() == whole.ledger.dump()
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_a_result_that_could_not_be_taken_comes_first_again(ahead):
+    """Nothing is lost where taking it raises, and its work is not done twice."""
+    worked, failing, numbers = [], [2], iter(range(5))
+
+    def take(done):
+        if done in failing:
+            raise OSError("no room")
+        return done
+
+    flow, out = Flow(lambda task: worked.append(task) or task, ahead=ahead), []
+    with pytest.raises(OSError, match="no room"):
+        out.extend(flow.run(lambda: next(numbers, None), 5, take))
+    failing.clear()
+    assert list(flow.run(lambda: next(numbers, None), 5, take)) == [2, 3, 4]
+    assert worked == [0, 1, 2, 3, 4]

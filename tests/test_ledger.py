@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +110,22 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(tmp_path, settings, said):
         points(run=tmp_path / "run", resume=True, **settings)
 
 
+def test_a_run_whose_first_candidates_failed_goes_on(tmp_path):
+    """While there is no best, nan is recorded and found again."""
+
+    class Half(Points):
+        def evaluate(self, genomes):
+            ok = genomes[:, 0] < 0.5
+            return qdkit.Evaluation(genomes.sum(1), genomes[:, :2], outcome=np.where(ok, "ok", "failed"))
+
+    half = lambda **settings: qdkit.Search(Half(), Grid((5, 5), BOX), Jitter(), batch=1, run=tmp_path, **settings)
+    with half() as search:
+        search.run(18, progress=False)
+        assert np.isnan(search.commits[0].best)
+    with half(resume=True) as again:
+        assert len(again.commits) == 18
+
+
 def test_an_operator_that_came_out_otherwise_is_noticed(tmp_path):
     """Randomness from elsewhere than the key would make another run, which is said instead of done."""
 
@@ -119,6 +137,46 @@ def test_an_operator_that_came_out_otherwise_is_noticed(tmp_path):
     make(run=tmp_path / "run").run(4, progress=False).close()
     with pytest.raises(RuntimeError, match=r"step 2 of .* comes out with other candidates than recorded"):
         make(run=tmp_path / "run", resume=True)
+
+
+def test_a_run_that_has_no_step_yet_is_gone_on_with_as_it_began(tmp_path):
+    """What a run was made to search holds from its first moment, and so does the goal it was given."""
+    killed(tmp_path / "run", 3, "texts", in_flight=2)  # after the goal, before the first step
+    with pytest.raises(ValueError, match="seed = 3, and this search 4"):
+        texts(run=tmp_path / "run", resume=True, seed=4, in_flight=2)
+    make = lambda **place: texts(in_flight=2, **place)
+    assert went_on(make, tmp_path / "run") == make().run(STEPS, progress=False).ledger.dump()
+
+
+def test_a_refused_resume_leaves_the_folder_free(tmp_path):
+    """Who corrects a setting and tries again is not told that somebody else is writing."""
+    points(run=tmp_path / "run").run(2, progress=False).close()
+    with pytest.raises(ValueError, match="seed") as seen:
+        points(run=tmp_path / "run", resume=True, seed=4)
+    points(run=tmp_path / "run", resume=True).close()
+    assert seen.traceback  # it holds on to the search that was refused
+
+
+def test_a_run_with_nan_in_a_genome_or_fewer_parents_than_columns_goes_on(tmp_path):
+    """nan is the nan that was recorded, and a place without a parent is no other parent."""
+
+    class Holed(Points):
+        def seeds(self, key, n):
+            return np.array([[0.5, 0.5, 1.0], [0.25, 0.75, np.nan]])
+
+        def evaluate(self, genomes):
+            return qdkit.Evaluation(np.ones(len(genomes)), genomes[:, :2])
+
+    class Alone(qdkit.Operator):
+        name = "alone"
+
+        def propose(self, key, context, n):
+            nobody = np.full(n, qdkit.types.NOBODY)
+            return qdkit.Proposal(context.parents.genome, np.stack([nobody, context.parents.id], 1), [self.name] * n)
+
+    make = lambda **place: qdkit.Search(Holed(3), Grid((5, 5), BOX), Alone(), batch=8, **place)
+    make(run=tmp_path / "run").run(STEPS - 2, progress=False).close()
+    assert went_on(make, tmp_path / "run") == make().run(STEPS, progress=False).ledger.dump()
 
 
 def edit(path, statement):
@@ -196,6 +254,20 @@ def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room(tmp
     assert went_on(points, tmp_path / "run") == undisturbed
 
 
+@pytest.mark.parametrize("settings", [{}, {"in_flight": 2, "ahead": 3}])
+def test_a_step_that_could_not_be_committed_is_committed_by_the_next_run(tmp_path, settings):
+    """After a full disk or Ctrl-C amid a commit, the same search goes on as if nothing had been."""
+    search = points(run=tmp_path / "run", **settings).run(3, progress=False)
+    search.ledger._db.execute("pragma max_page_count = 1")
+    with pytest.raises(OSError, match="cannot be written"):
+        search.run(STEPS - 3, progress=False)
+    search.ledger._db.execute("pragma max_page_count = 1000000")
+    search.run(STEPS - len(search.commits), progress=False)
+    dump = search.ledger.dump()
+    search.close()
+    assert dump == went_on(lambda **place: points(**settings, **place), tmp_path / "run")
+
+
 @pytest.mark.parametrize("make", [points, texts])
 def test_a_loaded_run_is_the_run(tmp_path, make):
     """Elites, summary, history and tables of a run on disk are those of the search that made it."""
@@ -232,6 +304,37 @@ def test_nothing_in_a_run_is_executed(tmp_path):
     assert rebuilt({"is": "qdkit.archives.grid:math", "with": {}}) is None
 
 
+def test_answers_that_come_while_the_disk_is_busy_share_a_transaction(tmp_path):
+    """One transaction for all that wait, on disk when `keep` returns; one that cannot be written fails alone."""
+    with texts(run=tmp_path / "run") as search:
+        ledger, begun, failed = search.ledger, [], []
+        ledger.keep(0, 0, {}, {"text": "the first"}, 0.0)
+
+        def keep(task):
+            try:
+                ledger.keep(task, 0, {}, {"text": str(task)}, 0.0)
+            except sqlite3.IntegrityError as error:
+                failed.append((task, str(error)))
+
+        def kept_at_once(tasks):
+            threads = [threading.Thread(target=keep, args=(task,)) for task in tasks]
+            with ledger._lock:  # as it is while a transaction goes to the disk
+                for thread in threads:
+                    thread.start()
+                while len(ledger._waiting) < len(threads):
+                    threading.Event().wait(0.001)
+            for thread in threads:
+                thread.join()
+
+        ledger._db.set_trace_callback(lambda statement: begun.append(statement) if "begin" in statement else None)
+        kept_at_once(range(1, 9))
+        assert begun == ["begin immediate"] and not failed
+        kept_at_once([9, 0, 10])  # call 0 of task 0 is there already
+        assert [task for task, _ in failed] == [0] and "unique" in failed[0][1].lower()
+    with contextlib.closing(sqlite3.connect(tmp_path / "run" / "run.db")) as file:
+        assert file.execute("select task from answers order by task").fetchall() == [(i,) for i in range(11)]
+
+
 def test_genomes_of_json_and_bytes_come_back_as_they_were():
     """A program is a mapping of paths to texts, and bytes are bytes."""
     for genomes in ([{"main.py": "x = 1", "b/c.py": ""}], [b"\x00\xff", b""], [[1, 2.5, None, "a"]]):
@@ -257,3 +360,26 @@ def test_soak_killed_at_every_write(tmp_path, moment, world, settings):
     with make(**settings) as whole:
         expected = whole.run(STEPS, progress=False).ledger.dump()
     assert went_on(lambda **place: make(**settings, **place), tmp_path / "run") == expected
+
+
+@pytest.mark.parametrize("ending", ["search.close()", "raise SystemExit"])
+def test_a_run_that_ends_while_calls_come_in_does_not_crash(tmp_path, ending):
+    """Threads that bring answers when the run is closed, or the process ends, get an error and nothing worse."""
+    script = f"""
+import threading
+from tests.worlds import points
+search = points(run={str(tmp_path / "run")!r}).run(2, progress=False)
+started = threading.Barrier(9)
+def bring(task):
+    started.wait()
+    for call in range(1000):
+        search.ledger.keep(100 + task, call, {{}}, {{}}, 0.0)
+threading.excepthook = lambda error: None
+for task in range(8):
+    threading.Thread(target=bring, args=(task,), daemon=True).start()
+started.wait()
+{ending}
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent.parent, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert qdkit.load(tmp_path / "run").summary()["evaluations"] == 16

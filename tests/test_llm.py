@@ -35,6 +35,8 @@ from qdkit.llm.schema import misfit, parsed
 from qdkit.record import NOTHING, Cost, Exhausted, recording
 from qdkit.testing import FAULTS, RESET, ModelServer, Raw, Reply, error
 
+from .worlds import Hasty
+
 STOPS = ("bad key", "no credit", "unknown model", "context too long", "bad request")
 PASSING = ("busy", "busy for a while", "broken", "overloaded", "hang", "reset", "cut off", "bad json", "html")
 PRICES = {"m": (1.0, 2.0)}
@@ -509,19 +511,6 @@ def test_an_outage_loses_no_question_and_costs_few_calls():
         answers = asked_by_threads(llm, 16, 4)
         assert len(answers) == 64 and all(answer.ok for answer in answers)
         assert len(server.log) <= 2 * 64
-
-
-class Hasty(Clock):
-    """A real clock for threads, in which a second takes a hundredth."""
-
-    def now(self):
-        return super().now() * 100
-
-    def sleep(self, seconds):
-        super().sleep(seconds / 100)
-
-    def wait(self, condition, seconds):
-        super().wait(condition, seconds / 100)
 
 
 def asked_by_threads(llm, threads, each):

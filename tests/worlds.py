@@ -9,7 +9,7 @@ import numpy as np
 
 import qdkit
 from qdkit.archives import Grid
-from qdkit.types import NOBODY
+from qdkit.llm.pace import Clock
 
 BOX = ((0.0, 1.0), (0.0, 1.0))
 
@@ -72,6 +72,19 @@ class Chatter(qdkit.Operator):
         return qdkit.Proposal.of(texts, self.name, context.parents)
 
 
+class Hasty(Clock):
+    """A real clock for threads, in which a second takes a hundredth."""
+
+    def now(self):
+        return super().now() * 100
+
+    def sleep(self, seconds):
+        super().sleep(seconds / 100)
+
+    def wait(self, condition, seconds):
+        super().wait(condition, seconds / 100)
+
+
 def points(**settings):
     """A search of `Points`, of small batches."""
     return qdkit.Search(Points(), Grid((5, 5), BOX), Jitter(), **{"batch": 8, "seed": 3} | settings)
@@ -92,6 +105,3 @@ def brute_force(batches, archive):
         if cell >= 0 and (cell not in best or candidate.objective > best[cell][0]):
             best[cell] = (candidate.objective, candidate.id)
     return best
-
-
-__all__ = ["BOX", "NOBODY", "Chatter", "Jitter", "Points", "Texts", "brute_force", "points", "texts"]
