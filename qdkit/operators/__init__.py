@@ -5,5 +5,6 @@ from .gaussian import Gaussian
 from .line import Line
 from .portfolio import Portfolio
 from .rewrite import Rewrite
+from .syntax import Syntax, mutated
 
-__all__ = ["Emitter", "Gaussian", "Line", "Portfolio", "Rewrite", "cma_me"]
+__all__ = ["Emitter", "Gaussian", "Line", "Portfolio", "Rewrite", "Syntax", "cma_me", "mutated"]
