@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -34,9 +35,9 @@ class Score(NamedTuple):
     """What the referee found. Of a refused answer the objective is nan and `notes["error"]` says why."""
 
     objective: float
-    descriptor: tuple[float, ...]
-    notes: Mapping[str, Any]
-    outcome: Outcome
+    descriptor: tuple[float, ...] = ()
+    notes: Mapping[str, Any] = MappingProxyType({})
+    outcome: Outcome = Outcome.OK
 
 
 class Problem(abc.ABC):

@@ -66,20 +66,24 @@ def run(
     Parameters
     ----------
     domain
-        What to search: arm, unit_arm, sphere, rastrigin, plateau, words, or your own as
-        package.module:Object or file.py:Object. `qdkit run DOMAIN --help` shows its options.
+        What to search: numbers (arm, unit_arm, sphere, rastrigin, plateau), words, programs that solve a problem
+        (circle_packing, heilbronn, min_max_distance, autocorrelation, overlap, sums_differences), or your own as
+        package.module:Object, file.py:Object or a folder with seed.py, task.md and score.py.
+        `qdkit run DOMAIN --help` shows its options.
     evaluations
-        How many candidates to try; 100,000 where nothing else limits the run, 1,000 with models.
+        How many candidates to try; where nothing else limits the run 100,000, 1,000 with models, and as many programs
+        as fit into 100 seconds.
     seed
         Of all randomness: the same seed gives the same run.
     batch
-        How many candidates a step makes; 1,000 where left out, 1 with models.
+        How many candidates a step makes; 1,000 where left out, 50 programs, 1 with models.
     out
         The run's folder; results/DOMAIN-1, -2, ... where left out.
     archive
         Cells of a grid, or around spread centroids (cvt).
     operator
-        How new candidates are made: line (where left out), gaussian or cma-me for numbers, or one of the domain's own.
+        How new candidates are made: line (where left out), gaussian or cma-me for numbers, syntax for programs, or one
+        of the domain's own.
     model
         A language model that makes new texts; several may be named. It is asked at OPENAI_BASE_URL, or at OpenAI with
         the key in OPENAI_API_KEY.
@@ -91,10 +95,13 @@ def run(
         Search without the map, to see what it is worth: make each candidate from the seeds (independent), the one
         before (chain), the best so far (climb) or fresh seeds (multistart). See `qdkit compare`.
     """
+    domain = _runnable(domain, settings)
     said = (domain, evaluations, seed, batch, archive, operator, tuple(model or ()), in_flight, budget, baseline)
     order = Order(*said, settings)
     search = order.search(out or _free_folder(domain))
     search.ledger.event(0, "order", order.plain())
+    if level := getattr(search.domain, "level", ""):
+        search.ledger.event(0, "sandbox", {"level": level})
     _go(search)
 
 
@@ -129,7 +136,13 @@ def resume(
     _go(order.search(run, resume=True))
 
 
-def show(run: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+def show(
+    run: Path,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    domain: str | None = None,
+) -> None:
     """Show how a run stands, also while it goes on, and draw its pictures into its folder.
 
     Parameters
@@ -138,10 +151,13 @@ def show(run: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", nega
         The run's folder.
     as_json
         Print the summary as one JSON object, and nothing else.
+    domain
+        Your own domain, if it is to draw its candidates: a file is not trusted to name code.
     """
     from qdkit.runs import load
 
     seen = load(run)
+    seen.domain = seen.domain or _drawing(seen, domain)
     if as_json:
         _print_json(seen.summary())
     else:
@@ -205,7 +221,7 @@ def _with_settings(command: Callable[..., None], words: Sequence[str]) -> Callab
         domain, archive, operator = words[0], _given(words, "--archive") or "grid", _given(words, "--operator")
         part = catalog.found(domain)
         parts = {
-            f"Domain {domain}": part if inspect.isclass(part) else None,
+            f"Domain {domain}": part if catalog.makes(part) else None,
             f"Archive {archive}": catalog.ARCHIVES.get(archive),
         }
         parts["Operator"] = catalog.operator(part, operator) if operator or "--model" not in words else None
@@ -243,13 +259,15 @@ def _options(group: Group, part: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def _free_folder(domain: str) -> Path:
     """The first of results/DOMAIN-1, -2, ... that is not there."""
-    name = domain.rpartition(":")[2].lower()
+    name = domain.rpartition(":")[2].lower() if ":" in domain else Path(domain).resolve().name
     return next(path for i in range(1, sys.maxsize) if not (path := Path("results", f"{name}-{i}")).exists())
 
 
 def _go(search: Search) -> None:
     """Runs until its budget is used up, then shows what came of it."""
     from rich import print
+
+    from qdkit.runs import load
 
     path = search.ledger.path
     assert path is not None  # a command line always has a folder
@@ -263,7 +281,37 @@ def _go(search: Search) -> None:
         search.close()
     if search.stopped:
         print(f"stopped: {search.stopped}")
-    show(path)
+    seen = load(path)
+    seen.domain = search.domain
+    _show(seen, path)
+
+
+def _runnable(domain: str, settings: dict[str, Any]) -> str:
+    """The domain, or the same problem as numbers where it is programs and nothing here can isolate them."""
+    from rich import print
+
+    numbers = catalog.as_numbers(domain)
+    if numbers is None or settings.get("sandbox", "auto") != "auto" or catalog.isolated():
+        return domain
+    print(
+        f"programs cannot be isolated on this machine (`qdkit doctor` says why), so this searches {numbers}, the same "
+        "problem as numbers; --sandbox none runs programs all the same, with all that you may do yourself"
+    )
+    return numbers
+
+
+def _drawing(seen: Seen, domain: str | None) -> Any:
+    """The domain that draws the candidates of a run: the one named, or the toolkit's own that the run was ordered with.
+
+    A program is run again to be drawn, so never with less isolation than this machine has.
+    """
+    orders = [Order.of(value) for _, kind, value in seen.ledger.events() if kind == "order"]
+    order = next((o for o in orders if domain or o.domain in catalog.DOMAINS), Order(domain) if domain else None)
+    if order is None:
+        return None
+    safe = {**order.settings, "sandbox": "auto"}
+    order = replace(order, domain=domain or order.domain, settings=safe)
+    return order.part() if order.kind != "programs" or catalog.isolated() else None
 
 
 def _show(seen: Seen, path: Path) -> None:
@@ -280,8 +328,11 @@ def _show(seen: Seen, path: Path) -> None:
     try:
         viz.overview(seen).savefig(path / "overview.png", dpi=150)
         print(f"drawn: {path / 'overview.png'}")
+        if hasattr(seen.domain, "draw"):
+            viz.gallery(seen).savefig(path / "gallery.png", dpi=150)
+            print(f"drawn: {path / 'gallery.png'}")
     except OSError as error:
-        print(f"not drawn: {path / 'overview.png'} cannot be written ({error.strerror})")
+        print(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")
 
 
 def _beside(comparison: Comparison) -> None:

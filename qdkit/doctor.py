@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 
 from qdkit import __version__
+from qdkit.sandbox import probe
 
 CORE = ("numpy", "jax", "jaxlib", "ribs", "openai", "matplotlib", "cyclopts", "tqdm")
 EXTRAS = {
@@ -27,6 +28,8 @@ def report(model: str | None = None) -> None:
     for name in CORE:
         table.add_row(name, _version(name))
     table.add_row("devices", _devices())
+    for level in probe():
+        table.add_row(f"sandbox {level.level}", "works" if level.works else f"does not work: {level.why}")
     for name, (command, adds) in EXTRAS.items():
         there = find_spec(name.partition(".")[0]) is not None and (
             name != "ribs.visualize" or find_spec("seaborn") is not None

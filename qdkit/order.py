@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,14 @@ if TYPE_CHECKING:
     from qdkit.budget import Budget
     from qdkit.search import Search
 
-EVALUATIONS = {"numbers": 100_000, "models": 1000}  # where nothing limits a run
+# By what is searched, or that models are asked: candidates a step, and what a run is limited to where nothing else is.
+BATCH = {"numbers": 1000, "points": 16, "programs": 50, "models": 1}
+LIMITS: dict[str, dict[str, Any]] = {
+    "numbers": {"evaluations": 100_000},
+    "points": {"evaluations": 10_000, "seconds": 100.0},
+    "programs": {"evaluations": 20_000, "seconds": 100.0},
+    "models": {"evaluations": 1000},
+}
 
 
 @dataclass(frozen=True)
@@ -52,19 +58,27 @@ class Order:
         from qdkit.budget import Budget
 
         budget = Budget.parse(self.budget) if self.budget else Budget()
-        if self.evaluations is None and budget.limits():
-            return budget
-        default = EVALUATIONS["models" if self.model else "numbers"]
-        return replace(budget, evaluations=default if self.evaluations is None else self.evaluations)
+        if self.evaluations is not None:
+            return replace(budget, evaluations=self.evaluations)
+        return budget if budget.limits() else Budget(**LIMITS[self.kind])
+
+    @property
+    def kind(self) -> str:
+        """What decides the defaults."""
+        return "models" if self.model else catalog.kind(catalog.found(self.domain))
+
+    def part(self) -> Any:
+        """The domain."""
+        part = catalog.found(self.domain)
+        return part(**self._mine(part)) if catalog.makes(part) else part
 
     def search(self, run: Path, *, resume: bool = False) -> Search:
         """The search, in its folder."""
         from qdkit.search import Search
 
-        batch = (1 if self.model else 1000) if self.batch is None else self.batch
+        batch = BATCH[self.kind] if self.batch is None else self.batch
         budget = self.limits()
-        part = catalog.found(self.domain)
-        domain: Any = part(**self._mine(part)) if inspect.isclass(part) else part
+        domain = self.part()
         cells = catalog.ARCHIVES[self.archive]
         archive = cells(domain, **self._mine(cells))
         archive, operator = catalog.baseline(self.baseline, domain, archive, self._operator(domain, batch))

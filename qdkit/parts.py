@@ -15,6 +15,8 @@ def described(part: Any) -> dict[str, Any]:
     kind = {"is": f"{type(part).__module__}:{type(part).__qualname__}"}
     if is_dataclass(part) and not isinstance(part, type):
         settings = {field.name: getattr(part, field.name) for field in fields(part) if field.init}
+        if any(map(callable, settings.values())):  # not to be built again from what can be written
+            return kind | {"of": {name: said(x) if callable(x) else plain(x) for name, x in settings.items()}}
         inner = lambda value: described(value) if isinstance(value, Archive) else plain(value)
         return kind | {"with": {name: inner(value) for name, value in settings.items()}}
     return kind | {"repr": said(part)}

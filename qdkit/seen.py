@@ -97,6 +97,7 @@ class Seen:
             "dollars": spent.dollars,
             "outcomes": self.ledger.outcomes(),
             "errors": self.ledger.errors(),
+            **{kind: value["level"] for _, kind, value in self.ledger.events() if kind == "sandbox"},
         }
 
     def elites_frame(self) -> pandas.DataFrame:
