@@ -4,6 +4,7 @@ from .edits import Cross, Full, Patch, Repair, programmer
 from .emitter import Emitter, cma_me
 from .gaussian import Gaussian
 from .line import Line
+from .polish import Polish, gaussian_shake
 from .portfolio import Portfolio
 from .rewrite import Rewrite
 from .syntax import Syntax, mutated
@@ -15,11 +16,13 @@ __all__ = [
     "Gaussian",
     "Line",
     "Patch",
+    "Polish",
     "Portfolio",
     "Repair",
     "Rewrite",
     "Syntax",
     "cma_me",
+    "gaussian_shake",
     "mutated",
     "programmer",
 ]
