@@ -195,7 +195,7 @@ def compare(
     if out is not None:
         from qdkit import viz
 
-        viz.comparison(comparison).savefig(out, dpi=150)
+        _save(viz.comparison(comparison), out)
         if not as_json:
             print(f"drawn: {out}")
 
@@ -326,13 +326,23 @@ def _show(seen: Seen, path: Path) -> None:
         table.add_row(name.replace("_", " "), _in_words(value))
     print(table)
     try:
-        viz.overview(seen).savefig(path / "overview.png", dpi=150)
+        _save(viz.overview(seen), path / "overview.png")
         print(f"drawn: {path / 'overview.png'}")
         if hasattr(seen.domain, "draw"):
-            viz.gallery(seen).savefig(path / "gallery.png", dpi=150)
+            _save(viz.gallery(seen), path / "gallery.png")
             print(f"drawn: {path / 'gallery.png'}")
     except OSError as error:
         print(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Writes a picture and lets go of it: pyplot holds every figure until it is closed."""
+    from matplotlib import pyplot
+
+    try:
+        figure.savefig(path, dpi=150)
+    finally:
+        pyplot.close(figure)
 
 
 def _beside(comparison: Comparison) -> None:
