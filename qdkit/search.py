@@ -222,7 +222,7 @@ class Search(Seen):
 
     def _start(self) -> Task | None:
         number = self._started
-        goal = [goal for after, goal in self._goals if after <= len(self.commits)][-1]
+        goal = next(goal for after, goal in reversed(self._goals) if after <= len(self.commits))
         allowed = self._allowance(goal)
         if number >= goal.steps or not allowed:
             return None

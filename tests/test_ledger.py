@@ -304,6 +304,17 @@ def test_nothing_in_a_run_is_executed(tmp_path):
     assert rebuilt({"is": "qdkit.archives.grid:math", "with": {}}) is None
 
 
+def test_a_step_is_read_without_a_scan_of_the_run(tmp_path):
+    """Opening and going on take time with the length of a run, not with its square."""
+    with points(run=tmp_path / "run").run(3, progress=False) as search:
+        ledger, asked = search.ledger, []
+        ledger._db.set_trace_callback(asked.append)
+        assert ledger.batch(2).id.tolist() == list(range(16, 24))
+        ledger._db.set_trace_callback(None)
+        plans = [row[3] for row in ledger._read(f"explain query plan {asked[0]}")]
+    assert any("candidates" in plan for plan in plans) and not any("SCAN" in plan for plan in plans)
+
+
 def test_answers_that_come_while_the_disk_is_busy_share_a_transaction(tmp_path):
     """One transaction for all that wait, on disk when `keep` returns; one that cannot be written fails alone."""
     with texts(run=tmp_path / "run") as search:

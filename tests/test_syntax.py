@@ -15,7 +15,8 @@ from qdkit.names import parsed
 from qdkit.operators import Syntax, expressions, mutated, statements
 from qdkit.operators.source import Source
 from qdkit.programs import changed_outside, form
-from qdkit.types import Batch, Context, Proposal
+from qdkit.testing import check_operator
+from qdkit.types import Batch, Context, Evaluation, Proposal
 
 ROOT = Path(__file__).parents[1]
 NUMERIC = """import numpy as np
@@ -200,3 +201,18 @@ def test_one_edit_changes_less_than_many():
     differ = lambda child: sum(a != b for a, b in zip(LOOPS.split("\n"), child.split("\n"), strict=False))
     few, many = (np.mean([differ(mutated(LOOPS, random(s), "", changes)) for s in range(12)]) for changes in (1, 12))
     assert few < many
+
+
+class Lengths:
+    """Programs by the length of their text."""
+
+    def seeds(self, key, n):
+        return [{"a.py": LOOPS}, {"a.py": NUMERIC}][:n]
+
+    def evaluate(self, genomes):
+        return Evaluation(descriptor=[[len(files["a.py"])] for files in genomes])
+
+
+def test_it_keeps_the_promises_of_an_operator():
+    """See `qdkit.testing.check_operator`."""
+    check_operator(Syntax(), Lengths())

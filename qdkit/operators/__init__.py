@@ -1,5 +1,6 @@
 """Operators: the ways in which new genomes are made out of elites."""
 
+from .edits import Cross, Full, Patch, Repair, programmer
 from .emitter import Emitter, cma_me
 from .gaussian import Gaussian
 from .line import Line
@@ -9,15 +10,20 @@ from .rewrite import Rewrite
 from .syntax import Syntax, mutated
 
 __all__ = [
+    "Cross",
     "Emitter",
+    "Full",
     "Gaussian",
     "Line",
+    "Patch",
     "Polish",
     "Portfolio",
+    "Repair",
     "Rewrite",
     "Syntax",
     "cma_me",
     "gaussian_shake",
     "mutated",
+    "programmer",
     "scipy_minimise",
 ]

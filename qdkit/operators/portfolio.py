@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from qdkit.elites import Added
-from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Proposal
+from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Outcome, Proposal
 
 
 class Portfolio(Operator):
@@ -147,4 +147,8 @@ def _joined(made: Sequence[Proposal]) -> Proposal:
     else:
         genome = [one for part in made for one in part.genome]
     origin: list[Any] = [name for part in made for name in part.origin]
-    return Proposal(genome, np.concatenate([pad(part.parents) for part in made]), origin)
+    outcome = [
+        one for part in made for one in ([Outcome.OK] * len(part.origin) if part.outcome is None else part.outcome)
+    ]
+    notes = [one for part in made for one in ([{}] * len(part.origin) if part.notes is None else part.notes)]
+    return Proposal(genome, np.concatenate([pad(part.parents) for part in made]), origin, outcome, notes)

@@ -98,7 +98,8 @@ class Source:
     @cached_property
     def statements(self) -> list[ast.AST]:
         """Statements that stand on lines of their own and may come and go."""
-        return [node for node in self.nodes if isinstance(node, STATEMENTS) and self.lines(node)]
+        idle = lambda node: isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)  # a docstring stays
+        return [node for node in self.nodes if isinstance(node, STATEMENTS) and not idle(node) and self.lines(node)]
 
     @cached_property
     def functions(self) -> list[Function]:

@@ -1,4 +1,4 @@
-"""Measures the engine beside OpenEvolve and ShinkaEvolve, and writes README.md beside this file.
+"""Measures the engine beside OpenEvolve and ShinkaEvolve, and writes README.md and figures.json beside this file.
 
     python results/engine/measure.py --openevolve VENV/bin/python --shinka VENV/bin/python
 
@@ -124,7 +124,8 @@ def measured(quick: bool, others: Mapping[str, tuple[str, str | None]]) -> dict[
         ahead: [ours(TAIL, 16, ahead, 2 * rounds, seed) for seed in range(1, 1 + (times if ahead == 64 else 1))]
         for ahead in (64, 128, 256)
     }
-    settings = {"n": 100 if quick else 1000, "aheads": [1, 64, 128, 256], "seeds": [1] if quick else [1, 2, 3, 4, 5]}
+    settings = {"n": 100 if quick else 500, "aheads": [1, 64, 128, 256], "seeds": [1] if quick else [1, 2, 3, 4, 5]}
+    found["steps"] = settings["n"]
     found["scores"] = asked(sys.executable, "ours.py", "scores", json.dumps(settings))
     found["growth"] = growth(1000 if quick else 20_000)
     found["bare"] = [asked(sys.executable, "ours.py", "bare", "{}")["memory"] for _ in range(times)]
@@ -156,14 +157,14 @@ def spread(values: Sequence[float], form: str) -> str:
 
 def rows(found: Mapping[str, Any], others: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """What was measured, what it should be, what it is."""
-    least = {4: "≥ 97 %", 8: "≥ 97 %", 16: "≥ 97 %", 64: "≥ 90 %"}
+    least = {"4": "≥ 97 %", "8": "≥ 97 %", "16": "≥ 97 %", "64": "≥ 90 %"}
     for n, runs in found["calm"].items():
         yield f"busy share, {n} in flight, 1 s a call", least[n], spread([run["busy"] for run in runs], "{:.1%}")
     for ahead, runs in found["tail"].items():
         what = f"busy share, 16 in flight, 0.3 s + Exp(0.7 s) a call, `ahead` {ahead}"
-        yield what, "≥ 88 %" if ahead == 64 else "", spread([run["busy"] for run in runs], "{:.1%}")
+        yield what, "≥ 88 %" if ahead == "64" else "", spread([run["busy"] for run in runs], "{:.1%}")
     for ahead, scores in found["scores"].items():
-        yield f"QD score after the same candidates, `ahead` {ahead}", "", spread(scores, "{:,.0f}")
+        yield f"QD score after {found['steps']:,} steps, `ahead` {ahead}", "", spread(scores, "{:,.0f}")
     for n, runs in found["calm"].items():
         what = f"CPU a candidate, {n} in flight, the HTTP client included"
         yield what, "", spread([1000 * run["cpu"] for run in runs], "{:.1f} ms")
@@ -182,7 +183,7 @@ def rows(found: Mapping[str, Any], others: Sequence[str]) -> Iterator[tuple[str,
         spread([m - bare for m in many], "{:.0f} MB"),
     )
     yield "busy share, 256 in flight, 3 calls a slot", "", spread([run["busy"] for run in found["many"]], "{:.1%}")
-    for n in (4, 16):
+    for n in ("4", "16"):
         whole = spread([1000 * run["whole"] for run in found["calm"][n]], "{:.0f} ms")
         yield f"CPU a candidate, {n} in flight, the start of Python and jax included", "", whole
         for name in others:
@@ -224,7 +225,10 @@ median stands before (the least to the most) of {found["times"]}.
 - The other toolkits evolve programs of three lines against a server that answers with another such program; their
   evaluators measure the length of the file. {" and ".join(there) or "Neither was installed"}. OpenEvolve evaluates in
   its workers, ShinkaEvolve starts a Python for each evaluation, which is in its figure. Single runs, with as many
-  workers, or proposals and evaluations at a time, as calls in flight.
+  workers, or proposals and evaluations at a time, as calls in flight; all else is as their packages set it, and
+  nobody tuned it. Their task is another than ours and the runs are short, so this is no race.
+- The limit of 6 ms is held against the row without HTTP. The rows with it also hold the first import of the client,
+  which weighs the more the shorter the run.
 - The machine: {platform.system()} {platform.machine()}, {os.cpu_count()} cores, shared with others
   (load {found["load"][0]:.1f} at the start, {found["load"][1]:.1f} at the end); a page takes
   {spread(found["sync"], "{:.1f} ms")} to the disk. Python {platform.python_version()}, SQLite {sqlite3.sqlite_version},
@@ -239,7 +243,7 @@ def version_in(python: str | None, name: str) -> str:
 
 
 def main() -> None:
-    """Measures, and writes the page; `--quick` prints it instead."""
+    """Measures, and writes the page and its figures; `--quick` prints it instead."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--openevolve", metavar="PYTHON", help="the python of an environment that has openevolve")
     parser.add_argument("--shinka", metavar="PYTHON", help="the python of an environment that has shinka-evolve")
@@ -250,10 +254,12 @@ def main() -> None:
         "shinka-evolve": ("shinka_run.py", told.shinka),
     }
     since = time.monotonic()
-    text = page(measured(told.quick, others), others)
+    found = json.loads(json.dumps(measured(told.quick, others)))
+    text = page(found, others)
     print(text if told.quick else f"{time.monotonic() - since:.0f} s")
     if not told.quick:
         (HERE / "README.md").write_text(text)
+        (HERE / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
