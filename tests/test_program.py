@@ -21,7 +21,7 @@ from qdkit.domains.program import Program
 from qdkit.domains.solvers import circle_packing
 from qdkit.operators import Syntax
 from qdkit.sandbox import Ran, Sandbox
-from qdkit.testing import check_domain
+from qdkit.testing import ModelServer, check_domain
 from qdkit.types import Evaluation, Outcome
 
 KEY = jax.random.key(0)
@@ -314,6 +314,19 @@ def test_circle_packing_runs_and_is_shown(folder, capsys):
     summary = json.loads(said(capsys, "show", "r", "--json"))
     assert summary["evaluations"] == 30 and summary["best_objective"] > 0
     assert "gallery.png" in said(capsys, "show", "r")
+
+
+def test_models_join_the_edits_without_one(folder, capsys, monkeypatch):
+    """`--model`, repeated: each edits programs beside the syntax operator, and what they make is run."""
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with ModelServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        words = ["run", "sums", "--model", "a", "--model", "b", "--in-flight", "4", "--evaluations", "24", "--out", "r"]
+        said(capsys, *words)
+    run = qdkit.load("r")
+    frame = run.candidates_frame()
+    assert {origin.partition(" ")[0] for origin in frame.origin} >= {"seed", "syntax"} and run.summary()["calls"] > 4
+    assert (frame[~frame.origin.isin(["seed", "syntax"])].outcome == "ok").any()
 
 
 def test_without_isolation_the_same_problem_is_searched_as_numbers(folder, capsys, monkeypatch):
