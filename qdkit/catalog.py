@@ -326,6 +326,15 @@ def operator(domain: Any, name: str | None) -> Callable[..., Any]:
     return known[next(iter(known)) if name is None else name]
 
 
+def asking(domain: Any, model: Any) -> Any:
+    """The operator by which a model makes new candidates: edits of programs, else other texts."""
+    from qdkit.operators import Rewrite, programmer
+
+    if kind(domain) == "programs":
+        return programmer(model, domain.task, domain.names)
+    return Rewrite(model, prompt(domain))
+
+
 def prompt(domain: Any) -> str:
     """What a model is asked to make of an elite: the domain's own `prompt`, else a plain one."""
     return getattr(

@@ -49,6 +49,7 @@ create table answers (task integer not null, call integer not null, request text
                       digest text not null, seconds real not null, primary key (task, call));
 create table events (number integer primary key, after integer not null, kind text not null, value text not null);
 """
+_NOTES = 10  # the column of candidates with their notes
 
 
 class DamagedRun(Exception):
@@ -268,8 +269,9 @@ class Ledger:
             lines.append(
                 ("answer", task, call, request, {k: v for k, v in answer.items() if k not in ("seconds", "cost")})
             )
-        for row in self._read("select * from candidates order by id"):
-            lines.append(("candidate", *(x.hex() if isinstance(x, bytes) else x for x in row)))
+        for row in self._read("select *, json_remove(notes, '$.cpu_seconds') from candidates order by id"):
+            untimed = (*row[:_NOTES], row[-1], *row[_NOTES + 1 : -1])
+            lines.append(("candidate", *(x.hex() if isinstance(x, bytes) else x for x in untimed)))
         lines += [("commit", *commit.untimed) for commit in self.commits]
         return "\n".join(json.dumps(line) for line in lines)
 

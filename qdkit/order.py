@@ -88,12 +88,12 @@ class Order:
         return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **place)
 
     def _operator(self, domain: Any, batch: int) -> Any:
-        """The models in a portfolio, or the operator for numbers or texts; both if both are named."""
+        """The models in a portfolio, or the operator for numbers or texts; both if both are named, and for programs."""
         from qdkit.llm import LLM
-        from qdkit.operators import Portfolio, Rewrite
+        from qdkit.operators import Portfolio
 
-        asked: list[Any] = [Rewrite(LLM(name), catalog.prompt(domain)) for name in self.model]
-        if self.operator is not None or not asked:
+        asked = [catalog.asking(domain, LLM(name)) for name in self.model]
+        if self.operator is not None or not asked or catalog.kind(domain) == "programs":
             made = catalog.operator(domain, self.operator)
             asked.append(made(domain, batch, **self._mine(made)))
         return asked[0] if len(asked) == 1 else Portfolio(asked)

@@ -4,7 +4,7 @@ from .edits import Cross, Full, Patch, Repair, programmer
 from .emitter import Emitter, cma_me
 from .gaussian import Gaussian
 from .line import Line
-from .polish import Polish, gaussian_shake
+from .polish import Polish, gaussian_shake, scipy_minimise
 from .portfolio import Portfolio
 from .rewrite import Rewrite
 from .syntax import Syntax, mutated
@@ -25,4 +25,5 @@ __all__ = [
     "gaussian_shake",
     "mutated",
     "programmer",
+    "scipy_minimise",
 ]
