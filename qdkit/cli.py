@@ -45,6 +45,9 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
+Baseline = Literal["independent", "chain", "climb", "multistart"]
+
+
 def run(
     domain: str,
     /,
@@ -58,7 +61,8 @@ def run(
     model: Annotated[list[str] | None, Parameter(negative="")] = None,
     in_flight: int | None = None,
     budget: str | None = None,
-    baseline: Literal["independent", "chain", "climb", "multistart"] | None = None,
+    baseline: Baseline | None = None,
+    against: Annotated[list[Baseline] | None, Parameter(negative="", consume_multiple=True)] = None,
     **settings: Any,
 ) -> None:
     """Search DOMAIN, and keep the run in a folder with its pictures.
@@ -94,15 +98,17 @@ def run(
     baseline
         Search without the map, to see what it is worth: make each candidate from the seeds (independent), the one
         before (chain), the best so far (climb) or fresh seeds (multistart). See `qdkit compare`.
+    against
+        Then also search with these baselines, as many evaluations each, into folders within the run's, and show all of
+        them beside each other.
     """
     domain = _runnable(domain, settings)
     said = (domain, evaluations, seed, batch, archive, operator, tuple(model or ()), in_flight, budget, baseline)
-    order = Order(*said, settings)
-    search = order.search(out or _free_folder(domain))
-    search.ledger.event(0, "order", order.plain())
-    if level := getattr(search.domain, "level", ""):
-        search.ledger.event(0, "sandbox", {"level": level})
+    order, path = Order(*said, settings), out or _free_folder(domain)
+    search = _begun(order, path)
     _go(search)
+    if against:
+        _baselines(replace(order, budget=None, evaluations=search.commits[-1].evaluations), path, against)
 
 
 def resume(
@@ -284,6 +290,26 @@ def _go(search: Search) -> None:
     seen = load(path)
     seen.domain = search.domain
     _show(seen, path)
+
+
+def _begun(order: Order, path: Path) -> Search:
+    """The search of an order, which its ledger keeps."""
+    search = order.search(path)
+    search.ledger.event(0, "order", order.plain())
+    if level := getattr(search.domain, "level", ""):
+        search.ledger.event(0, "sandbox", {"level": level})
+    return search
+
+
+def _baselines(order: Order, path: Path, names: Sequence[str]) -> None:
+    """Searches with each baseline in a folder within `path`, then shows all beside the run in it."""
+    from rich import print
+
+    for name in names:
+        print(f"\nwithout the map: [bold]{name}[/]")
+        with _begun(replace(order, baseline=name), path / name) as search:
+            search.run()
+    compare(path, *(path / name for name in names), out=path / "comparison.png")
 
 
 def _runnable(domain: str, settings: dict[str, Any]) -> str:
