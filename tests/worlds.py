@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import jax
@@ -55,6 +56,15 @@ class Texts:
         return qdkit.Evaluation(
             [float(len(text)) for text in genomes], described, notes=[{"words": len(text.split())} for text in genomes]
         )
+
+
+class Deadly(Texts):
+    """Texts of which one kills the process that evaluates it."""
+
+    def evaluate(self, genomes):
+        if "die" in genomes:
+            os._exit(1)
+        return super().evaluate(genomes)
 
 
 class Chatter(qdkit.Operator):
