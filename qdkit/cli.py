@@ -19,6 +19,8 @@ from qdkit import __version__, catalog
 from qdkit.order import Order
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from qdkit.comparison import Comparison, Difference, Spread
     from qdkit.search import Search
     from qdkit.seen import Seen
@@ -195,7 +197,7 @@ def compare(
     if out is not None:
         from qdkit import viz
 
-        viz.comparison(comparison).savefig(out, dpi=150)
+        _saved(viz.comparison(comparison), out)
         if not as_json:
             print(f"drawn: {out}")
 
@@ -325,14 +327,23 @@ def _show(seen: Seen, path: Path) -> None:
     for name, value in seen.summary().items():
         table.add_row(name.replace("_", " "), _in_words(value))
     print(table)
+    pictures = {"overview.png": viz.overview} | ({"gallery.png": viz.gallery} if hasattr(seen.domain, "draw") else {})
+    for name, picture in pictures.items():
+        try:
+            _saved(picture(seen), path / name)
+            print(f"drawn: {path / name}")
+        except OSError as error:
+            print(f"not drawn: {path / name} cannot be written ({error.strerror})")
+
+
+def _saved(figure: Figure, path: Path) -> None:
+    """Writes a picture and gives it back to pyplot, which keeps each until then."""
+    import matplotlib.pyplot as plt
+
     try:
-        viz.overview(seen).savefig(path / "overview.png", dpi=150)
-        print(f"drawn: {path / 'overview.png'}")
-        if hasattr(seen.domain, "draw"):
-            viz.gallery(seen).savefig(path / "gallery.png", dpi=150)
-            print(f"drawn: {path / 'gallery.png'}")
-    except OSError as error:
-        print(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")
+        figure.savefig(path, dpi=150)
+    finally:
+        plt.close(figure)
 
 
 def _beside(comparison: Comparison) -> None:
