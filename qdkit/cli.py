@@ -19,8 +19,6 @@ from qdkit import __version__, catalog
 from qdkit.order import Order
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from qdkit.comparison import Comparison, Difference, Spread
     from qdkit.search import Search
     from qdkit.seen import Seen
@@ -47,6 +45,9 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
+Baseline = Literal["independent", "chain", "climb", "multistart"]
+
+
 def run(
     domain: str,
     /,
@@ -60,7 +61,8 @@ def run(
     model: Annotated[list[str] | None, Parameter(negative="")] = None,
     in_flight: int | None = None,
     budget: str | None = None,
-    baseline: Literal["independent", "chain", "climb", "multistart"] | None = None,
+    baseline: Baseline | None = None,
+    against: Annotated[list[Baseline] | None, Parameter(negative="", consume_multiple=True)] = None,
     **settings: Any,
 ) -> None:
     """Search DOMAIN, and keep the run in a folder with its pictures.
@@ -96,15 +98,17 @@ def run(
     baseline
         Search without the map, to see what it is worth: make each candidate from the seeds (independent), the one
         before (chain), the best so far (climb) or fresh seeds (multistart). See `qdkit compare`.
+    against
+        Then also search with these baselines, as many evaluations each, into folders within the run's, and show all of
+        them beside each other.
     """
     domain = _runnable(domain, settings)
     said = (domain, evaluations, seed, batch, archive, operator, tuple(model or ()), in_flight, budget, baseline)
-    order = Order(*said, settings)
-    search = order.search(out or _free_folder(domain))
-    search.ledger.event(0, "order", order.plain())
-    if level := getattr(search.domain, "level", ""):
-        search.ledger.event(0, "sandbox", {"level": level})
+    order, path = Order(*said, settings), out or _free_folder(domain)
+    search = _begun(order, path)
     _go(search)
+    if against:
+        _baselines(replace(order, budget=None, evaluations=search.commits[-1].evaluations), path, against)
 
 
 def resume(
@@ -197,7 +201,7 @@ def compare(
     if out is not None:
         from qdkit import viz
 
-        _saved(viz.comparison(comparison), out)
+        _save(viz.comparison(comparison), out)
         if not as_json:
             print(f"drawn: {out}")
 
@@ -288,6 +292,26 @@ def _go(search: Search) -> None:
     _show(seen, path)
 
 
+def _begun(order: Order, path: Path) -> Search:
+    """The search of an order, which its ledger keeps."""
+    search = order.search(path)
+    search.ledger.event(0, "order", order.plain())
+    if level := getattr(search.domain, "level", ""):
+        search.ledger.event(0, "sandbox", {"level": level})
+    return search
+
+
+def _baselines(order: Order, path: Path, names: Sequence[str]) -> None:
+    """Searches with each baseline in a folder within `path`, then shows all beside the run in it."""
+    from rich import print
+
+    for name in names:
+        print(f"\nwithout the map: [bold]{name}[/]")
+        with _begun(replace(order, baseline=name), path / name) as search:
+            search.run()
+    compare(path, *(path / name for name in names), out=path / "comparison.png")
+
+
 def _runnable(domain: str, settings: dict[str, Any]) -> str:
     """The domain, or the same problem as numbers where it is programs and nothing here can isolate them."""
     from rich import print
@@ -327,23 +351,24 @@ def _show(seen: Seen, path: Path) -> None:
     for name, value in seen.summary().items():
         table.add_row(name.replace("_", " "), _in_words(value))
     print(table)
-    pictures = {"overview.png": viz.overview} | ({"gallery.png": viz.gallery} if hasattr(seen.domain, "draw") else {})
-    for name, picture in pictures.items():
-        try:
-            _saved(picture(seen), path / name)
-            print(f"drawn: {path / name}")
-        except OSError as error:
-            print(f"not drawn: {path / name} cannot be written ({error.strerror})")
+    try:
+        _save(viz.overview(seen), path / "overview.png")
+        print(f"drawn: {path / 'overview.png'}")
+        if hasattr(seen.domain, "draw"):
+            _save(viz.gallery(seen), path / "gallery.png")
+            print(f"drawn: {path / 'gallery.png'}")
+    except OSError as error:
+        print(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")
 
 
-def _saved(figure: Figure, path: Path) -> None:
-    """Writes a picture and gives it back to pyplot, which keeps each until then."""
-    import matplotlib.pyplot as plt
+def _save(figure: Any, path: Path) -> None:
+    """Writes a picture and lets go of it: pyplot holds every figure until it is closed."""
+    from matplotlib import pyplot
 
     try:
         figure.savefig(path, dpi=150)
     finally:
-        plt.close(figure)
+        pyplot.close(figure)
 
 
 def _beside(comparison: Comparison) -> None:

@@ -239,7 +239,7 @@ class Search(Seen):
             operator = self.operator.turn(self.batch)
             with double():
                 cells = np.asarray(sample(pick, self._elites, self.batch * operator.arity))
-            context = Context(self._rows(cells))
+            context = Context(self._rows(cells), self._inspirations(pick, operator.inspirations))
             make = lambda: operator.propose(making, context, self.batch)
         self._started += 1
         self._allowed[number] = allowed
@@ -340,6 +340,17 @@ class Search(Seen):
             seconds=self._seconds,
             cpu=self._cpu,
         )
+
+    def _inspirations(self, key: Key, n: int) -> Batch | None:
+        """At most `n` elites, the best first: a quarter of them the best there are, the others drawn."""
+        if not n:
+            return None
+        objective = self.elites.objective
+        best = np.argsort(-objective, kind="stable")[: -(-n // 4)]
+        with double():
+            drawn = np.asarray(sample(jax.random.fold_in(key, 1), self._elites, n - len(best)))
+        cells = np.unique(np.concatenate([best[objective[best] > -np.inf], drawn]))
+        return self._rows(cells[np.argsort(-objective[cells], kind="stable")])
 
     def _rows(self, cells: np.ndarray) -> Batch:
         """The elites of these cells. Numbers ride with the elites; anything else is read from the ledger."""

@@ -147,7 +147,7 @@ def with_outcome(batch: Batch, rows: np.ndarray, outcome: Outcome, why: str) -> 
 
 
 def _blank(like: Any) -> Any:
-    return type(like)() if isinstance(like, str | bytes) else None
+    return type(like)() if isinstance(like, str | bytes | dict | list) else None
 
 
 def _counted(name: str, column: Any, n: int) -> Any:

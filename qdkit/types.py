@@ -213,6 +213,7 @@ class Operator(abc.ABC):
     name: str
     arity: int = 1  # how many parents each new genome is made from
     size: int | None = None  # how many it makes a step, where it cannot make any number
+    inspirations: int = 0  # how many other elites it likes to see beside the parents
 
     @property
     def models(self) -> Sequence[Any]:

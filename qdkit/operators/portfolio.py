@@ -31,6 +31,7 @@ class Portfolio(Operator):
         self.weights = np.ones(len(self.operators)) if weights is None else np.asarray(weights, np.float64)
         _check(self.operators, self.weights)
         self.arity = max(operator.arity for operator in self.operators)
+        self.inspirations = max(operator.inspirations for operator in self.operators)
         self._sizes = [operator.size for operator in self.operators]
         self.size = sum(size or 0 for size in self._sizes) if None not in self._sizes else None
         self._free = np.array([size is None for size in self._sizes])
@@ -94,6 +95,11 @@ class Shared(Operator):
     def arity(self) -> int:  # type: ignore[override]  # of the operators at work, not of all
         """The greatest among the parts."""
         return max(operator.arity for operator, _ in self.parts)
+
+    @property
+    def inspirations(self) -> int:  # type: ignore[override]  # likewise
+        """The most that any of the parts likes to see."""
+        return max(operator.inspirations for operator, _ in self.parts)
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
         keys = jax.random.split(key, len(self.parts))

@@ -41,6 +41,7 @@ class Edit(Operator):
     others: int = 2
     name: str = ""
     kind: ClassVar[str] = ""
+    inspirations = 16  # among which `others` are chosen
 
     def __post_init__(self) -> None:
         if not self.task.strip():
