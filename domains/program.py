@@ -51,6 +51,7 @@ class Program:
       "depth", "imports", "call_depth", ...) is counted in the program; the others are the referee's, in its order.
     arguments: what the entry is called with.
     floor: the objective from which the QD score counts.
+    shape: cells along each axis, for the command line; about 2,500 in all where left out.
     draws: `draws(output, ax)`, a picture of an output; where left out, a picture is the program's text.
     seconds, memory, sandbox, preload, workers: as in `Sandbox`.
 
@@ -65,6 +66,7 @@ class Program:
     names: tuple[str, ...] = ("nodes", "depth")
     arguments: Sequence[Any] = ()
     floor: float = 0.0
+    shape: tuple[int, ...] | None = None
     draws: Callable[[Any, Any], Any] | None = None
     seconds: float = 5.0
     memory: int = 1 << 30
@@ -94,7 +96,7 @@ class Program:
         `seed.py` is the program to start from, or all Python files of a folder `seed`; `task.md` the
         task; `score.py` the referee, your own code, which is imported here: a function `score(output)`,
         and where they differ from `Program`'s, `ENTRY` ("seed.py:solve" where left out), `BOUNDS`,
-        `NAMES`, `ARGUMENTS`, `FLOOR`, `SECONDS`, `MEMORY`, `PRELOAD` and a function `draw(output, ax)`.
+        `NAMES`, `SHAPE`, `ARGUMENTS`, `FLOOR`, `SECONDS`, `MEMORY`, `PRELOAD` and a function `draw(output, ax)`.
         Raises FileNotFoundError for a file that is not there, ValueError where there is no `score`.
         """
         home = Path(path)
@@ -103,7 +105,7 @@ class Program:
         task, judging = (home / "task.md").read_text(encoding="utf-8"), _imported(home / "score.py")
         own = {
             name: getattr(judging, name.upper())
-            for name in ("bounds", "names", "arguments", "floor", "seconds", "memory", "preload")
+            for name in ("bounds", "names", "shape", "arguments", "floor", "seconds", "memory", "preload")
             if hasattr(judging, name.upper())
         }
         named = {"entry": getattr(judging, "ENTRY", "seed.py:solve"), "draws": getattr(judging, "draw", None)}

@@ -18,7 +18,13 @@ Level = Literal["auto", "bubblewrap", "landlock", "none"]
 
 def solving(problem: Problem, **settings: Any) -> Program:
     """Programs whose function `solve` answers a problem; `settings` are those of `Program`."""
-    named = {"bounds": problem.bounds, "names": problem.names, "floor": problem.floor, "arguments": problem.arguments}
+    named = {
+        "shape": (20, 20),
+        "bounds": problem.bounds,
+        "names": problem.names,
+        "floor": problem.floor,
+        "arguments": problem.arguments,
+    }
     files = {"seed.py": problem.program}
     return Program(files, "seed.py:solve", problem.task, problem.score, draws=problem.draw, **{**named, **settings})
 
