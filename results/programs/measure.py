@@ -78,8 +78,8 @@ threads. That nothing is left behind after 10,000 programs is a test (`python3 t
 |---|--:|--:|--:|--:|--:|--:|
 {rows}
 
-The machine: {system}, {cores} cores, shared with others (load {load}); Python {python}, {date}. `none` isolates nothing,
-and stands here to be compared with.
+The machine: {system}, {cores} cores, shared with others (load {load}); Python {python}, {date}. `none` isolates
+nothing, and stands here to be compared with.
 """
 
 
