@@ -219,6 +219,29 @@ def test_a_domain_draws_outputs_or_else_the_text():
     assert len(drawn) == 1
 
 
+def test_what_cannot_be_drawn_is_shown_as_its_text():
+    """A referee may pass what a drawing stumbles over; half a picture is taken away, and the reason stands first."""
+
+    def draws(output, ax):
+        ax.plot([1, 2])
+        ax.eventplot(output)
+
+    ax = Figure().subplots()
+    domain = summing(referee=lambda output: (1.0, (1,)), draws=draws)
+    assert domain.draw(returning("['a', 2]"), ax) is ax and not ax.lines and not ax.collections
+    shown = ax.texts[0].get_text()
+    assert shown.startswith("not drawn: ") and "['a', 2]" in shown
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_text_is_drawn_without_control_characters():
+    """No font has them: a sign stands in their place, as in the pictures of all other domains."""
+    figure = Figure()
+    ax = summing().draw({"seed.py": "# \x1b[2J \x00 \u202e\n"}, figure.subplots())
+    figure.canvas.draw()
+    assert ax.texts[0].get_text() == "# �[2J � �\n"
+
+
 def test_one_seed_makes_one_run(tmp_path):
     """However the workers are timed; measured times do not count."""
 
