@@ -326,7 +326,8 @@ def _show(seen: Seen, path: Path) -> None:
     from qdkit import viz
 
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in seen.summary().items():
+    summary = seen.summary()
+    for name, value in {**summary, "errors": _last_lines(summary["errors"])}.items():
         table.add_row(name.replace("_", " "), Text(visible(_in_words(value))))
     print(table)
     try:
@@ -401,6 +402,15 @@ def _measured(value: float, measure: str) -> str:
     if math.isnan(value):
         return "nothing yet"
     return f"{value:.2%}" if measure == "coverage" else _in_words(value)
+
+
+def _last_lines(errors: dict[str, int]) -> dict[str, int]:
+    """How often each error was given, told by its last line: of a traceback, what was raised."""
+    told: dict[str, int] = {}
+    for error, count in errors.items():
+        last = (str(error).strip().splitlines() or [""])[-1]
+        told[last] = told.get(last, 0) + count
+    return told
 
 
 def _in_words(value: Any) -> str:

@@ -329,6 +329,18 @@ def test_a_folder_may_have_programs_of_several_files(folder):
     )
 
 
+def test_the_table_tells_of_each_error_in_one_line(folder, capsys):
+    """The end of a traceback, and errors that end alike are counted together; the notes hold all of it."""
+    lines = ["    if len(output) == 3 and output[0] < 2: return 1.0, (1,)", "    raise ValueError('no good')"]
+    (folder / "score.py").write_text(
+        FOLDER["score.py"].replace("    return sum(output), (len(output),)", "\n".join(lines))
+    )
+    (folder / "seed.py").write_text(SEED.replace("math.sin(2 * i)", "1 / i if i else 1"))
+    told = said(capsys, "run", "sums", "--evaluations", "30", "--batch", "10", "--shape", "5", "5", "--out", "r")
+    assert "ZeroDivisionError: division by zero" in told and "Traceback" not in told and "File" not in told
+    assert any("Traceback" in error for error in json.loads(said(capsys, "show", "r", "--json"))["errors"])
+
+
 def test_circle_packing_runs_and_is_shown(folder, capsys):
     """The built-in problem, of few circles: its run ends in a map, the best packing and a gallery."""
     words = ["run", "circle_packing", "--n", "5", "--evaluations", "30", "--batch", "15", "--out", "r"]
