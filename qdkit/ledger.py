@@ -20,6 +20,7 @@ import json
 import os
 import sqlite3
 import threading
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,15 +96,22 @@ class Ledger:
             if path.exists() and not path.is_dir():
                 raise NotADirectoryError(f"{path} is a file: a run needs a folder")
             held = _hold(path)
-        ledger = cls(path, _connect(path / FILE if path else None), held)
         columns = "".join(f", descriptor_{axis} real" for axis in range(about["axes"]))
-        with ledger._writing() as db:
-            for statement in _SCHEMA.format(axes=columns).split(";"):
-                db.execute(statement)
-            db.execute(f"pragma user_version = {VERSION}")
-            db.executemany("insert into about values (?, ?)", ((name, to_json(value)) for name, value in about.items()))
-        ledger._db.execute("pragma wal_checkpoint(truncate)")
-        ledger._read_about()
+        rows = [(name, to_json(value)) for name, value in about.items()]
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(held)
+            if path is not None:
+                undo.callback(_removed, path / FILE)  # half a run would be in the way of a whole one
+            ledger = cls(path, _connect(path / FILE if path else None), held.pop_all())
+            undo.callback(ledger.close)
+            with ledger._writing() as db:
+                for statement in _SCHEMA.format(axes=columns).split(";"):
+                    db.execute(statement)
+                db.execute(f"pragma user_version = {VERSION}")
+                db.executemany("insert into about values (?, ?)", rows)
+            ledger._db.execute("pragma wal_checkpoint(truncate)")
+            ledger._read_about()
+            undo.pop_all()
         return ledger
 
     @classmethod
@@ -115,8 +123,8 @@ class Ledger:
         """
         if not (path / FILE).is_file():
             raise FileNotFoundError(f"{path} holds no run: there is no {FILE} in it")
-        held = _hold(path) if write else contextlib.ExitStack()
-        ledger = cls(path, _connect(path / FILE, write=write), held)
+        with _hold(path) if write else contextlib.ExitStack() as held:
+            ledger = cls(path, _connect(path / FILE, write=write), held.pop_all())
         try:
             ledger._db.execute("begin")  # one view of a run that may be growing
             ledger._check()
@@ -357,8 +365,15 @@ def _closed(connection: sqlite3.Connection, held: contextlib.ExitStack) -> None:
     held.close()
 
 
+def _removed(file: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        Path(f"{file}{end}").unlink(missing_ok=True)
+
+
 def _connect(file: Path | None, *, write: bool = True) -> sqlite3.Connection:
-    mode = "mode=rwc" if write else "mode=ro" if file and os.access(file.parent, os.W_OK) else "immutable=1"
+    # Where nothing can be written, SQLite reads a file alone as immutable; but the last steps may be in its log.
+    alone = file and not os.access(file.parent, os.W_OK) and not _size(Path(f"{file}-wal"))
+    mode = "mode=rwc" if write else "immutable=1" if alone else "mode=ro"
     where = f"{file.absolute().as_uri()}?{mode}" if file else ":memory:"
     try:
         db = sqlite3.connect(where, uri=file is not None, isolation_level=None, check_same_thread=False, timeout=60)
@@ -366,7 +381,13 @@ def _connect(file: Path | None, *, write: bool = True) -> sqlite3.Connection:
             db.execute("pragma journal_mode = wal")
     except sqlite3.OperationalError as error:
         raise OSError(f"{file} cannot be opened: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise DamagedRun(f"{file} cannot be read as a run: {error}") from None
     return db
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _hold(path: Path) -> contextlib.ExitStack:
@@ -386,18 +407,29 @@ def _hold(path: Path) -> contextlib.ExitStack:
         pass  # Windows has no flock; SQLite's own lock still refuses two writers at the same moment
     except OSError:
         held.close()
-        raise BlockingIOError(f"another process is writing to {path}: wait for it, or name another folder") from None
+        raise BlockingIOError(
+            f"another process is writing to {path}, or a search that was not closed: wait for it, call its close(), "
+            "or name another folder"
+        ) from None
     return held
 
 
 def write_elites(path: Path, elites: Any) -> None:
-    """`elites.npz` in the run's folder: the occupied cells as plain arrays, for readers without this library."""
+    """`elites.npz` in the run's folder: the occupied cells as plain arrays, for readers without this library.
+
+    A copy of what the ledger says, so one that cannot be written is a warning.
+    """
     occupied = np.flatnonzero(elites.occupied)
     columns = {"cell": occupied, "objective": elites.objective[occupied], "descriptor": elites.descriptor[occupied]}
     columns |= {name: column[occupied] for name, column in elites.payload.items()}
     half = path / "elites.npz.part"
-    with half.open("wb") as file:
-        np.savez(file, **columns)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path / "elites.npz")
+    try:
+        with half.open("wb") as file:
+            np.savez(file, **columns)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path / "elites.npz")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
+        warnings.warn(f"{path / 'elites.npz'} is not up to date, it cannot be written: {error}", stacklevel=2)

@@ -14,6 +14,7 @@ import pandas
 import pytest
 
 import qdkit
+from qdkit import ledger
 from qdkit.archives import Grid
 from qdkit.ledger import DamagedRun
 
@@ -213,8 +214,11 @@ def test_a_file_that_is_no_run_is_refused_in_a_sentence(tmp_path):
         qdkit.load(tmp_path)
     for content in (b"", b"garbage" * 1000):
         (tmp_path / "run.db").write_bytes(content)
-        with pytest.raises(DamagedRun):
-            qdkit.load(tmp_path)
+        for _ in range(2):  # and the folder is free again
+            with pytest.raises(DamagedRun):
+                qdkit.load(tmp_path)
+            with pytest.raises(DamagedRun):
+                points(run=tmp_path, resume=True)
     points(run=tmp_path / "cut").run(6, progress=False).close()
     whole = (tmp_path / "cut" / "run.db").read_bytes()
     (tmp_path / "cut" / "run.db").write_bytes(whole[: len(whole) // 2])
@@ -266,6 +270,30 @@ def test_a_step_that_could_not_be_committed_is_committed_by_the_next_run(tmp_pat
     dump = search.ledger.dump()
     search.close()
     assert dump == went_on(lambda **place: points(**settings, **place), tmp_path / "run")
+
+
+def test_a_run_that_could_not_be_made_leaves_no_half_of_one(tmp_path, monkeypatch):
+    """Once there is room, the same folder takes the run."""
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "VERSION", "no number")  # the last statement but one that makes a run
+        with pytest.raises(OSError, match="cannot be written"):
+            points(run=tmp_path / "run")
+    points(run=tmp_path / "run").run(1, progress=False).close()
+
+
+def test_elites_that_cannot_be_written_are_a_warning(tmp_path):
+    """They are a copy; the error that matters on a full disk is that of the ledger."""
+    (tmp_path / "run" / "elites.npz.part").mkdir(parents=True)
+    with pytest.warns(UserWarning, match=r"elites.npz is not up to date, it cannot be written"):
+        points(run=tmp_path / "run").run(2, progress=False).close()
+    assert qdkit.load(tmp_path / "run").summary()["steps"] == 2
+
+
+def test_a_killed_run_is_read_whole_where_nothing_can_be_written(tmp_path, monkeypatch):
+    """The steps that are still in SQLite's log are shown too, not an older state."""
+    killed(tmp_path / "run", 7)
+    monkeypatch.setattr(ledger.os, "access", lambda *_: False)
+    assert qdkit.load(tmp_path / "run").summary()["steps"] == 5
 
 
 @pytest.mark.parametrize("make", [points, texts])
