@@ -83,8 +83,11 @@ class Program:
                 f"entry names a function of one of the files {', '.join(self.files)}, "
                 f"such as '{next(iter(self.files), 'seed.py')}:solve', not {self.entry!r}"
             )
-        for text in self.files.values():
-            blocks(text)
+        for name, text in self.files.items():
+            try:
+                blocks(text)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
         if len(self.names) != len(self.bounds):
             raise ValueError(f"every axis has a name: {len(self.bounds)} bounds came with {len(self.names)} names")
         limits = {"seconds": self.seconds, "memory": self.memory, "preload": self.preload, "workers": self.workers}
@@ -102,8 +105,8 @@ class Program:
         """
         home = Path(path)
         seeds = sorted((home / "seed").glob("**/*.py")) or [home / "seed.py"]
-        files = {p.relative_to(home).as_posix(): p.read_text(encoding="utf-8") for p in seeds}
-        task, judging = (home / "task.md").read_text(encoding="utf-8"), _imported(home / "score.py")
+        files = {p.relative_to(home).as_posix(): _text(p) for p in seeds}
+        task, judging = _text(home / "task.md"), _imported(home / "score.py")
         own = {
             name: getattr(judging, name.upper())
             for name in ("bounds", "names", "shape", "arguments", "floor", "seconds", "memory", "preload")
@@ -257,6 +260,16 @@ def _imported(path: Path) -> ModuleType:
     if not callable(getattr(module, "score", None)):
         raise ValueError(f"{path} has no function score(output)")
     return module
+
+
+def _text(path: Path) -> str:
+    """The text in a file. Raises ValueError if it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is to be text in UTF-8, and its byte {error.start} is not: save it as UTF-8"
+        ) from None
 
 
 def _written(genome: Any, ax: Any) -> Any:

@@ -17,7 +17,7 @@ READ, WRITTEN = 1000, 500  # tokens of the call by which a forecast reckons
 
 
 def forecast(models: Sequence[Any], budget: Budget) -> list[str]:
-    """What the budget buys from each model, in sentences; nothing for plain functions.
+    """What the budget buys from each model, in sentences, each said once; nothing for plain functions.
 
     Raises ValueError if dollars are limited and a price is unknown.
     """
@@ -31,7 +31,7 @@ def forecast(models: Sequence[Any], budget: Budget) -> list[str]:
             said.append(budget.forecast(each, what))
             if each.dollars != each.dollars:  # nan
                 said.append(f"the price of {model.model} is unknown: what it costs cannot be said")
-    return said
+    return list(dict.fromkeys(said))
 
 
 @contextmanager

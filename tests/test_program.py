@@ -317,6 +317,20 @@ def test_a_folder_without_one_of_its_files_is_refused(folder, capsys, gone, told
     assert told in said(capsys, "run", "sums", "--evaluations", "5")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("seed.py", b"# EVOLVE-BLOCK-END", "seed.py: EVOLVE-BLOCK-START"),
+        ("seed.py", b"x = '\xff'", "sums/seed.py is to be text in UTF-8, and its byte 5 is not"),
+        ("task.md", b"\xff", "sums/task.md is to be text in UTF-8"),
+    ],
+)
+def test_a_folder_with_a_broken_file_is_refused(folder, capsys, name, content, told):
+    """The sentence names the file, and says what is wrong with it."""
+    (folder / name).write_bytes(content)
+    assert told in said(capsys, "run", "sums", "--evaluations", "5")
+
+
 def test_a_folder_may_have_programs_of_several_files(folder):
     """All below `seed` are one program, each with its path."""
     (folder / "seed.py").unlink()
