@@ -442,6 +442,8 @@ def _last_lines(errors: dict[str, int]) -> dict[str, int]:
 def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{count:,} {name}" for name, count in value.items()) or "none"
+    if value != value:  # nan
+        return "unknown"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}" if isinstance(value, float) else str(value)
 
 

@@ -221,7 +221,8 @@ class Ledger:
 
     def errors(self, most: int = 5) -> dict[str, int]:
         """The commonest reasons of failure, and how often each was given."""
-        failed = "select json_extract(notes, '$.error') why from candidates where outcome <> 'ok' and why is not null"
+        faults = "outcome not in ('ok', 'rejected', 'duplicate', 'skipped') and why is not null"
+        failed = f"select json_extract(notes, '$.error') why from candidates where {faults}"
         grouped = f"select why, count(*) from ({failed}) group by why order by count(*) desc, why limit ?"
         return dict(self._read(grouped, most))
 

@@ -85,15 +85,15 @@ def table(rows: list[dict]) -> str:
 
 def verdict(rows: list[dict]) -> str:
     """What the archive contributed, as one sentence for each number of circles."""
-    said = ["What the archive contributed as a way to the single best packing:"]
+    said = []
     for n in TARGETS:
         mine = {
             s: [r["seconds"] for r in rows if (r["n"], r["search"]) == (n, s)] for s in ("archive", "basin hopping")
         }
         if all(mine.values()):
             ratio = statistics.median(mine["archive"]) / statistics.median(mine["basin hopping"])
-            said.append(f"at {n} circles its median run took {ratio:.1f} times the CPU-seconds of basin hopping.")
-    return " ".join(said if len(said) > 1 else [said[0], "not measured yet."])
+            said.append(f"at {n} circles its median run took {ratio:.1f} times the CPU-seconds of basin hopping")
+    return f"What the archive contributed as a way to the single best packing: {'; '.join(said) or 'not measured yet'}."
 
 
 def main() -> None:
