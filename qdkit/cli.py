@@ -423,7 +423,8 @@ def _measured(value: float, measure: str) -> str:
 
 def _in_words(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{count:,} {name}" for name, count in value.items()) or "none"
+        last = lambda name: (name.strip().splitlines() or [""])[-1]  # of a traceback the line that says what went wrong
+        return ", ".join(f"{count:,} {last(name)}" for name, count in value.items()) or "none"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}" if isinstance(value, float) else str(value)
 
 
