@@ -145,7 +145,7 @@ def numbers(output: Any, what: str, most: int) -> np.ndarray:
     else:
         raise Refused(f"expected {what} as an array or a list of numbers, and a {type(output).__name__} came")
     if flat is None or len(flat) > most:
-        raise Refused(f"expected {what}, and more than {most} numbers came")
+        raise Refused(f"expected {what} and more than {most} numbers came")
     for x in flat:
         if isinstance(x, int) and abs(x) > WHOLE:
             raise Refused(f"expected {what} as float64 numbers, and an integer beyond 2**53 came")
@@ -158,9 +158,9 @@ def _flattened(output: Any, what: str, most: int) -> list[Any]:
     """The numbers of a list, or of a list of lists of equal length."""
     rows = output if output and type(output[0]) in (list, tuple) else [output]
     if len(rows) > most or any(type(row) not in (list, tuple) for row in rows):
-        raise Refused(f"expected {what}: a list of numbers, or rows of them, and something else came")
+        raise Refused(f"expected {what} as a list of numbers or rows of them, and something else came")
     if any(len(row) != len(rows[0]) for row in rows) or len(rows) * len(rows[0]) > most:
-        raise Refused(f"expected {what}, at most {most} numbers in rows of equal length, and other rows came")
+        raise Refused(f"expected {what} at most {most} numbers in rows of equal length, and other rows came")
     flat = [x for row in rows for x in row]
     strange = next((type(x).__name__ for x in flat if type(x) not in PLAIN), None)
     if strange:

@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from qdkit.flow import Failure, attempt
+from qdkit.plain import visible
 from qdkit.programs import MEASURES, Files, blocks, changed_outside, measures
 from qdkit.sandbox import Ran, Sandbox, in_words
 from qdkit.types import Evaluation, Genomes, Key, Outcome
@@ -132,12 +133,26 @@ class Program:
         return Evaluation(objective, descriptor, notes=notes, outcome=outcome)
 
     def draw(self, genome: Files, ax: Any) -> Any:
-        """The program's output, run again in the sandbox, as `draws` draws it; its text where there is none."""
+        """The program's output, run again in the sandbox, as `draws` draws it; its text where that cannot be."""
         if self.draws is not None and isinstance(genome, Mapping) and not changed_outside(self.files, genome):
             ran = self._runs.again(tuple(sorted(genome.items())))
             if self._refereed(genome, ran).outcome == Outcome.OK:
-                return self.draws(ran.value, ax)
+                return self._drawn(self.draws, genome, ran.value, ax)
         return _written(genome, ax)
+
+    def _drawn(self, draws: Callable[[Any, Any], Any], genome: Files, output: Any, ax: Any) -> Any:
+        """The picture of an output; where that cannot be drawn, the reason and the program's text."""
+        pictures: list[Any] = []
+
+        def drawing(output: Any) -> float:
+            pictures.append(draws(output, ax))
+            return 0.0
+
+        [(_, said)] = attempt(_Bench(drawing), [output])
+        if not isinstance(said, Failure):
+            return pictures[0]
+        ax.clear()
+        return _written({"": f"not drawn: {said.error}\n", **genome}, ax)
 
     def _tried(self, genome: Files) -> Score:
         if not isinstance(genome, Mapping):
@@ -247,7 +262,7 @@ def _imported(path: Path) -> ModuleType:
 def _written(genome: Any, ax: Any) -> Any:
     """The text of a program, as far as there is room."""
     texts = genome.values() if isinstance(genome, Mapping) else [genome]
-    text = "\n".join(str(t) for t in texts)[:4000]
+    text = visible("\n".join(str(t) for t in texts)[:4000])
     ax.text(0, 1, text, size=4, va="top", family="monospace", parse_math=False, clip_on=True, transform=ax.transAxes)
     ax.set(xticks=[], yticks=[])
     return ax

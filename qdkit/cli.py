@@ -17,6 +17,7 @@ from cyclopts import App, Group, Parameter
 
 from qdkit import __version__, catalog
 from qdkit.order import Order
+from qdkit.plain import plain, visible
 
 if TYPE_CHECKING:
     from qdkit.comparison import Comparison, Difference, Spread
@@ -40,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> None:
             app.command(command)
         app(words)
     except EXPECTED as error:
-        sys.exit(f"qdkit: {error}")
+        sys.exit(visible(f"qdkit: {error}"))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -272,21 +273,23 @@ def _free_folder(domain: str) -> Path:
 def _go(search: Search) -> None:
     """Runs until its budget is used up, then shows what came of it."""
     from rich import print
+    from rich.text import Text
 
     from qdkit.runs import load
 
     path = search.ledger.path
     assert path is not None  # a command line always has a folder
-    print(f"[bold]{type(search.domain).__name__}[/] into {search.archive.cells:,} cells, kept in {path}")
+    told = f" into {search.archive.cells:,} cells, kept in {path}"
+    print(Text.assemble((type(search.domain).__name__, "bold"), visible(told)))
     try:
         search.run()
     except KeyboardInterrupt:
-        print(f"stopped; go on with [bold]qdkit resume {path}[/]")
+        print(Text.assemble("stopped; go on with ", (visible(f"qdkit resume {path}"), "bold")))
         raise
     finally:
         search.close()
     if search.stopped:
-        print(f"stopped: {search.stopped}")
+        print(Text(visible(f"stopped: {search.stopped}")))
     seen = load(path)
     seen.domain = search.domain
     _show(seen, path)
@@ -344,21 +347,23 @@ def _show(seen: Seen, path: Path) -> None:
     """The summary as a table, and its pictures in the run's folder."""
     from rich import print
     from rich.table import Table
+    from rich.text import Text
 
     from qdkit import viz
 
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in seen.summary().items():
-        table.add_row(name.replace("_", " "), _in_words(value))
+    summary = seen.summary()
+    for name, value in {**summary, "errors": _last_lines(summary["errors"])}.items():
+        table.add_row(name.replace("_", " "), Text(visible(_in_words(value))))
     print(table)
     try:
         _save(viz.overview(seen), path / "overview.png")
-        print(f"drawn: {path / 'overview.png'}")
+        print(Text(visible(f"drawn: {path / 'overview.png'}")))
         if hasattr(seen.domain, "draw"):
             _save(viz.gallery(seen), path / "gallery.png")
-            print(f"drawn: {path / 'gallery.png'}")
+            print(Text(visible(f"drawn: {path / 'gallery.png'}")))
     except OSError as error:
-        print(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")
+        print(Text(visible(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")))
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -387,15 +392,19 @@ def _beside(comparison: Comparison) -> None:
         spreads, differences = comparison.spreads(cost), comparison.differences(cost)
         for group in comparison.groups:
             table.add_row(
-                escape(group.name), str(len(group.seeds)), *(_spread(spreads[group.name][m], m) for m in MEASURES)
+                escape(visible(group.name)),
+                str(len(group.seeds)),
+                *(_spread(spreads[group.name][m], m) for m in MEASURES),
             )
         print(table)
         for of in zip(*differences.values(), strict=True):
             pairs = zip(differences, of, strict=True)
             said = "; ".join(f"{MEASURES[m]} {_change(d.median, m)}{_interval(d, m)}" for m, d in pairs)
-            print(f"[bold]{escape(of[0].group)}[/] compared with [bold]{escape(of[0].other)}[/]: {said}")
+            print(
+                f"[bold]{escape(visible(of[0].group))}[/] compared with [bold]{escape(visible(of[0].other))}[/]: {said}"
+            )
     for remark in comparison.remarks:
-        print(f"- {escape(remark)}")
+        print(f"- {escape(visible(remark))}")
 
 
 def _spread(of: Spread, measure: str) -> str:
@@ -421,6 +430,15 @@ def _measured(value: float, measure: str) -> str:
     return f"{value:.2%}" if measure == "coverage" else _in_words(value)
 
 
+def _last_lines(errors: dict[str, int]) -> dict[str, int]:
+    """How often each error was given, told by its last line: of a traceback, what was raised."""
+    told: dict[str, int] = {}
+    for error, count in errors.items():
+        last = (str(error).strip().splitlines() or [""])[-1]
+        told[last] = told.get(last, 0) + count
+    return told
+
+
 def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         last = lambda name: (name.strip().splitlines() or [""])[-1]  # of a traceback the line that says what went wrong
@@ -429,6 +447,5 @@ def _in_words(value: Any) -> str:
 
 
 def _print_json(summary: dict[str, Any]) -> None:
-    from qdkit.plain import plain
 
     print(json.dumps(plain(summary), indent=2))

@@ -219,6 +219,29 @@ def test_a_domain_draws_outputs_or_else_the_text():
     assert len(drawn) == 1
 
 
+def test_what_cannot_be_drawn_is_shown_as_its_text():
+    """A referee may pass what a drawing stumbles over; half a picture is taken away, and the reason stands first."""
+
+    def draws(output, ax):
+        ax.plot([1, 2])
+        ax.eventplot(output)
+
+    ax = Figure().subplots()
+    domain = summing(referee=lambda output: (1.0, (1,)), draws=draws)
+    assert domain.draw(returning("['a', 2]"), ax) is ax and not ax.lines and not ax.collections
+    shown = ax.texts[0].get_text()
+    assert shown.startswith("not drawn: ") and "['a', 2]" in shown
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_text_is_drawn_without_control_characters():
+    """No font has them: a sign stands in their place, as in the pictures of all other domains."""
+    figure = Figure()
+    ax = summing().draw({"seed.py": "# \x1b[2J \x00 \u202e\n"}, figure.subplots())
+    figure.canvas.draw()
+    assert ax.texts[0].get_text() == "# �[2J � �\n"
+
+
 def test_one_seed_makes_one_run(tmp_path):
     """However the workers are timed; measured times do not count."""
 
@@ -304,6 +327,18 @@ def test_a_folder_may_have_programs_of_several_files(folder):
     assert (
         sorted(domain.files) == ["seed/main.py", "seed/more.py"] and row(domain.evaluate(domain.seeds(KEY, 1)))[0] == 3
     )
+
+
+def test_the_table_tells_of_each_error_in_one_line(folder, capsys):
+    """The end of a traceback, and errors that end alike are counted together; the notes hold all of it."""
+    lines = ["    if len(output) == 3 and output[0] < 2: return 1.0, (1,)", "    raise ValueError('no good')"]
+    (folder / "score.py").write_text(
+        FOLDER["score.py"].replace("    return sum(output), (len(output),)", "\n".join(lines))
+    )
+    (folder / "seed.py").write_text(SEED.replace("math.sin(2 * i)", "1 / i if i else 1"))
+    told = said(capsys, "run", "sums", "--evaluations", "30", "--batch", "10", "--shape", "5", "5", "--out", "r")
+    assert "ZeroDivisionError: division by zero" in told and "Traceback" not in told and "File" not in told
+    assert any("Traceback" in error for error in json.loads(said(capsys, "show", "r", "--json"))["errors"])
 
 
 def test_circle_packing_runs_and_is_shown(folder, capsys):
