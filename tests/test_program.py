@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import qdkit
 from qdkit import catalog
 from qdkit.archives import Grid
-from qdkit.cli import main
+from qdkit.cli import _in_words, main
 from qdkit.domains.problem import Score
 from qdkit.domains.program import Program
 from qdkit.domains.solvers import circle_packing
@@ -363,6 +363,18 @@ def test_circle_packing_runs_and_is_shown(folder, capsys):
     summary = json.loads(said(capsys, "show", "r", "--json"))
     assert summary["evaluations"] == 30 and summary["best_objective"] > 0
     assert "gallery.png" in said(capsys, "show", "r")
+
+
+def test_a_seed_that_fails_stops_the_run_with_its_error(folder, capsys):
+    """There is nothing to start from, and the reason is the program's own."""
+    (folder / "seed.py").write_text("def solve(n):\n    return [1 / (n - 3)]\n")
+    assert "no seed could enter" in (told := said(capsys, "run", "sums", "--evaluations", "1"))
+    assert "ZeroDivisionError: division by zero" in told
+
+
+def test_the_summary_tells_of_failures_in_a_line_each():
+    """What went wrong, without the traceback that led there."""
+    assert _in_words({"Traceback (most recent call last):\n  ...\nNameError: x\n": 2, "": 1}) == "2 NameError: x, 1 "
 
 
 def test_models_join_the_edits_without_one(folder, capsys, monkeypatch):
