@@ -56,6 +56,7 @@ class Words:
     floor = 0.0  # no objective is lower
     shape = (12, 5)  # cells of a grid
     operators: ClassVar = {"respell": Respell}
+    prompt = "Here is a word: {genome}\nAnswer with another that is as easy to say, in lower case and nothing else."
 
     def seeds(self, key: Key, n: int) -> list[str]:
         return list(self.start[:n])

@@ -26,6 +26,7 @@ _HOME = {
     "Outcome": "qdkit.types",
     "Proposal": "qdkit.types",
     "Question": "qdkit.llm",
+    "Recorded": "qdkit.llm",
     "Search": "qdkit.search",
     "load": "qdkit.runs",
 }

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from qdkit.record import NOTHING, Cost, Exhausted
@@ -164,7 +164,7 @@ class Purse:
             with self._changed:
                 actual = paid[-1] if paid else most
                 self._spent += replace(actual, dollars=most.dollars) if math.isnan(actual.dollars) else actual
-                self._held += Cost(*(-x for x in astuple(most)))
+                self._held += -most
                 self._changed.notify_all()
 
     def _take(self, most: Cost) -> None:

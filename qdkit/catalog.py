@@ -25,6 +25,15 @@ DOMAINS = {
     "rastrigin": "qdkit.domains.projection:Rastrigin",
     "plateau": "qdkit.domains.projection:Plateau",
     "words": "qdkit.domains.words:Words",
+    "circle_packing": "qdkit.domains.solvers:circle_packing",
+    "heilbronn": "qdkit.domains.solvers:heilbronn",
+    "min_max_distance": "qdkit.domains.solvers:min_max_distance",
+    "autocorrelation": "qdkit.domains.solvers:autocorrelation",
+    "overlap": "qdkit.domains.solvers:overlap",
+    "sums_differences": "qdkit.domains.solvers:sums_differences",
+    "circle_packing_numbers": "qdkit.domains.circle_packing:CirclePacking",
+    "heilbronn_numbers": "qdkit.domains.heilbronn:Heilbronn",
+    "min_max_distance_numbers": "qdkit.domains.min_max_distance:MinMaxDistance",
 }
 SIMPLE = (int, float, str, bool)
 
@@ -41,13 +50,16 @@ class Option(NamedTuple):
 def found(reference: str) -> Any:
     """The object that a word of the command line names.
 
-    Raises LookupError, with what there is, for a name, a module, a file or an object that is not there.
+    A class or a function makes the part of its settings; anything else is the part. Raises LookupError,
+    with what there is, for a name, a module, a file or an object that is not there.
     """
+    if reference not in DOMAINS and Path(reference).is_dir():
+        return _folder(Path(reference))
     place, colon, name = DOMAINS.get(reference, reference).rpartition(":")
     if not colon:
         raise LookupError(
             f"there is no domain {reference!r}: take one of {', '.join(DOMAINS)}, or name your own "
-            "as package.module:Object or file.py:Object"
+            "as package.module:Object or file.py:Object, or by a folder with seed.py, task.md and score.py"
         )
     module = _module(place)
     if not hasattr(module, name):
@@ -56,6 +68,34 @@ def found(reference: str) -> Any:
         )
         raise LookupError(f"{place} has no {name}; it has {public or 'nothing'}")
     return getattr(module, name)
+
+
+def makes(part: Any) -> bool:
+    """Whether a part is made by calling this."""
+    return inspect.isclass(part) or inspect.isfunction(part)
+
+
+def kind(domain: Any) -> Literal["programs", "points", "numbers"]:
+    """What a domain (or what makes it) searches; texts are among the numbers here, as nothing differs."""
+    from qdkit.domains.problem import PointProblem
+    from qdkit.domains.program import Program
+
+    made = get_type_hints(domain).get("return", object) if inspect.isfunction(domain) else domain
+    made = made if inspect.isclass(made) else type(made)
+    return "programs" if issubclass(made, Program) else "points" if issubclass(made, PointProblem) else "numbers"
+
+
+def as_numbers(reference: str) -> str | None:
+    """The same problem with numbers in the place of programs, where there is one."""
+    name = f"{reference}_numbers"
+    return name if name in DOMAINS else None
+
+
+def isolated() -> bool:
+    """Whether programs that nobody has read can be run on this machine."""
+    from qdkit.sandbox import probe
+
+    return any(level.works for level in probe())
 
 
 def options(part: Callable[..., Any]) -> list[Option]:
@@ -70,13 +110,39 @@ def options(part: Callable[..., Any]) -> list[Option]:
 
 def rebuilt(description: Mapping[str, Any]) -> Any:
     """The part that a run describes, or None if it is not one of the toolkit's own or its settings are not plain."""
-    own = re.fullmatch(r"(qdkit\.(?:archives|domains)\.\w+):(\w+)", str(description.get("is")))
+    own = re.fullmatch(r"(qdkit\.(?:baselines|(?:archives|domains)\.\w+)):(\w+)", str(description.get("is")))
     if own is None or "with" not in description:
         return None
     kind = getattr(importlib.import_module(own[1]), own[2], None)
     if not (inspect.isclass(kind) and is_dataclass(kind)):
         return None
-    return kind(**{name: _frozen(value) for name, value in description["with"].items()})
+    inner = lambda value: rebuilt(value) if isinstance(value, Mapping) and "is" in value else _frozen(value)
+    settings = {name: inner(value) for name, value in description["with"].items()}
+    known = all(settings[name] is not None or value is None for name, value in description["with"].items())
+    return kind(**settings) if known else None
+
+
+def _folder(home: Path) -> Callable[..., Any]:
+    """What makes a program domain of a folder."""
+    from qdkit.domains.program import Program
+
+    def folder(
+        *,
+        seconds: float | None = None,
+        sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = "auto",
+        workers: int = 2,
+    ) -> Program:
+        """The programs of a folder.
+
+        seconds: wall time of a program; what the folder says where left out.
+        sandbox: how programs are isolated: the strongest that works here, or one by name.
+        workers: how many programs run at once.
+        """
+        limit = {} if seconds is None else {"seconds": seconds}
+        return Program.folder(home, sandbox=sandbox, workers=workers, **limit)
+
+    folder.__annotations__ = {**folder.__annotations__, "return": Program}
+    return folder
 
 
 def _module(place: str) -> Any:
@@ -200,14 +266,80 @@ def cma_me(
     )
 
 
+def syntax(domain: Any, batch: int, *, changes: int = 3) -> Any:
+    """Edits of the syntax tree, and parts of a second program.
+
+    changes: the most edits of one child.
+    """
+    from qdkit.operators import Syntax
+
+    return Syntax(changes)
+
+
+def polish(domain: Any, batch: int) -> Any:
+    """Points of an elite moved, and all of them taken to the optimum nearby."""
+    from qdkit.domains import circle_solver, point_solver
+    from qdkit.operators import Polish, gaussian_shake
+
+    if domain.name == "circle_packing":
+        return Polish(circle_solver.improve, circle_solver.relocate)
+    improve = {
+        "heilbronn": point_solver.improve_triangles,
+        "min_max_distance": point_solver.improve_distances,
+    }[domain.name]
+    return Polish(improve, gaussian_shake(0.05))
+
+
 ARCHIVES: dict[str, Callable[..., Any]] = {"grid": grid, "cvt": cvt}
 NUMERIC: dict[str, Callable[..., Any]] = {"line": line, "gaussian": gaussian, "cma-me": cma_me}
+OPERATORS: dict[str, dict[str, Callable[..., Any]]] = {
+    "numbers": NUMERIC,
+    "points": {"polish": polish, **NUMERIC},
+    "programs": {"syntax": syntax},
+}
 
 
-def operators(domain: Any) -> dict[str, Callable[..., Any]]:
-    """The operators for a domain (or its class) by name, the default first: its own, else those for numbers."""
+def baseline(name: str | None, domain: Any, archive: Any, operator: Any) -> tuple[Any, Any]:
+    """The archive and the operator of a baseline (see `qdkit.baselines`); as they are where it has no name."""
+    from qdkit.baselines import Chain, Independent, Multistart, Single
+
+    return {
+        None: lambda: (archive, operator),
+        "independent": lambda: (archive, Independent(operator)),
+        "chain": lambda: (archive, Chain(operator)),
+        "climb": lambda: (Single(archive), operator),
+        "multistart": lambda: (archive, Multistart(operator, domain)),
+    }[name]()
+
+
+def operator(domain: Any, name: str | None) -> Callable[..., Any]:
+    """The operator of this name for a domain (or what makes it), its first where None: its own, else those of its kind.
+
+    Raises LookupError for a name that it does not have.
+    """
     own = getattr(domain, "operators", None)
-    return {name: lambda domain, batch, make=make: make() for name, make in own.items()} if own else NUMERIC
+    known: Mapping[str, Callable[..., Any]] = (
+        {n: lambda domain, batch, make=make: make() for n, make in own.items()} if own else OPERATORS[kind(domain)]
+    )
+    if name is not None and name not in known:
+        raise LookupError(f"there is no operator {name!r} for this domain: take one of {', '.join(known)}")
+    return known[next(iter(known)) if name is None else name]
+
+
+def asking(domain: Any, model: Any) -> Any:
+    """The operator by which a model makes new candidates: edits of programs, else other texts."""
+    from qdkit.operators import Rewrite, programmer
+
+    if kind(domain) == "programs":
+        return programmer(model, domain.task, domain.names)
+    return Rewrite(model, prompt(domain))
+
+
+def prompt(domain: Any) -> str:
+    """What a model is asked to make of an elite: the domain's own `prompt`, else a plain one."""
+    return getattr(
+        domain, "prompt", "Here is a text:\n\n{genome}\n\nWrite a variation of it. Answer with the text alone."
+    )
 
 
 def _described_by(domain: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:

@@ -1,12 +1,14 @@
-"""The command line: `qdkit run`, `resume`, `show`, `doctor`."""
+"""The command line: `qdkit run`, `resume`, `show`, `compare`, `doctor`."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,8 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Group, Parameter
 
 from qdkit import __version__, catalog
+from qdkit.order import Order
+from qdkit.plain import plain, visible
 
 if TYPE_CHECKING:
+    from qdkit.comparison import Comparison, Difference, Spread
     from qdkit.search import Search
     from qdkit.seen import Seen
 
@@ -32,25 +37,33 @@ def main(words: Sequence[str] | None = None) -> None:
     app = App(name="qdkit", help=HELP, version=__version__)
     try:
         app.command(_with_settings(run, words[1:] if words[:1] == ["run"] else []), name="run")
-        for command in (resume, show, doctor):
+        for command in (resume, show, compare, doctor):
             app.command(command)
         app(words)
     except EXPECTED as error:
-        sys.exit(f"qdkit: {error}")
+        sys.exit(visible(f"qdkit: {error}"))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+Baseline = Literal["independent", "chain", "climb", "multistart"]
 
 
 def run(
     domain: str,
     /,
     *,
-    evaluations: int = 100_000,
+    evaluations: int | None = None,
     seed: int = 1,
-    batch: int = 1000,
+    batch: int | None = None,
     out: Path | None = None,
     archive: Literal["grid", "cvt"] = "grid",
     operator: str | None = None,
+    model: Annotated[list[str] | None, Parameter(negative="")] = None,
+    in_flight: int | None = None,
+    budget: str | None = None,
+    baseline: Baseline | None = None,
+    against: Annotated[list[Baseline] | None, Parameter(negative="", consume_multiple=True)] = None,
     **settings: Any,
 ) -> None:
     """Search DOMAIN, and keep the run in a folder with its pictures.
@@ -58,34 +71,50 @@ def run(
     Parameters
     ----------
     domain
-        What to search: arm, unit_arm, sphere, rastrigin, plateau, words, or your own as
-        package.module:Object or file.py:Object. `qdkit run DOMAIN --help` shows its options.
+        What to search: numbers (arm, unit_arm, sphere, rastrigin, plateau), words, programs that solve a problem
+        (circle_packing, heilbronn, min_max_distance, autocorrelation, overlap, sums_differences), or your own as
+        package.module:Object, file.py:Object or a folder with seed.py, task.md and score.py.
+        `qdkit run DOMAIN --help` shows its options.
     evaluations
-        How many candidates to try.
+        How many candidates to try; where nothing else limits the run 100,000, 1,000 with models, and as many programs
+        as fit into 100 seconds.
     seed
         Of all randomness: the same seed gives the same run.
     batch
-        How many candidates a step makes.
+        How many candidates a step makes; 1,000 where left out, 50 programs, 1 with models.
     out
         The run's folder; results/DOMAIN-1, -2, ... where left out.
     archive
         Cells of a grid, or around spread centroids (cvt).
     operator
-        How new candidates are made: line (where left out), gaussian or cma-me for numbers, or one of the domain's own.
+        How new candidates are made: line (where left out), gaussian or cma-me for numbers, syntax for programs, or one
+        of the domain's own.
+    model
+        A language model that makes new texts; several may be named. It is asked at OPENAI_BASE_URL, or at OpenAI with
+        the key in OPENAI_API_KEY.
+    in_flight
+        How many steps are worked on at once; 1 where left out, 16 with models.
+    budget
+        What the run may spend at most, such as 5usd, 2000calls, 30min or 5usd+2h.
+    baseline
+        Search without the map, to see what it is worth: make each candidate from the seeds (independent), the one
+        before (chain), the best so far (climb) or fresh seeds (multistart). See `qdkit compare`.
+    against
+        Then also search with these baselines, as many evaluations each, into folders within the run's, and show all of
+        them beside each other.
     """
-    order: dict[str, Any] = {
-        "batch": batch,
-        "seed": seed,
-        "archive": archive,
-        "operator": operator,
-        "settings": settings,
-    }
-    search = _searched(domain, evaluations, **order, run=out or _free_folder(domain))
-    search.ledger.event(0, "order", {"domain": domain, "evaluations": evaluations, **order})
+    domain = _runnable(domain, settings)
+    said = (domain, evaluations, seed, batch, archive, operator, tuple(model or ()), in_flight, budget, baseline)
+    order, path = Order(*said, settings), out or _free_folder(domain)
+    search = _begun(order, path)
     _go(search)
+    if against:
+        _baselines(replace(order, budget=None, evaluations=search.commits[-1].evaluations), path, against)
 
 
-def resume(run: Path, /, *, evaluations: int | None = None, domain: str | None = None) -> None:
+def resume(
+    run: Path, /, *, evaluations: int | None = None, budget: str | None = None, domain: str | None = None
+) -> None:
     """Go on with a run that was stopped or killed.
 
     Parameters
@@ -94,6 +123,8 @@ def resume(run: Path, /, *, evaluations: int | None = None, domain: str | None =
         The run's folder.
     evaluations
         How far to go; as far as it was meant to go where left out.
+    budget
+        What the run may spend, from its beginning; as before where left out.
     domain
         Your own domain, if it searches one: a file is not trusted to name code.
     """
@@ -104,14 +135,21 @@ def resume(run: Path, /, *, evaluations: int | None = None, domain: str | None =
     ledger.close()
     if not orders:
         raise ValueError(f"{run} was made in Python: go on with it there, Search(..., run={str(run)!r}, resume=True)")
-    order = dict(orders[0])
-    named, meant = order.pop("domain"), order.pop("evaluations")
-    if domain is None and named not in catalog.DOMAINS:
-        raise ValueError(f"{run} searches a domain of your own: name it again, --domain {named}")
-    _go(_searched(domain or named, evaluations or meant, **order, run=run, resume=True))
+    order = Order.of(orders[0])
+    if domain is None and order.domain not in catalog.DOMAINS:
+        raise ValueError(f"{run} searches a domain of your own: name it again, --domain {order.domain}")
+    changed: dict[str, Any] = {"evaluations": evaluations, "budget": budget, "domain": domain}
+    order = replace(order, **{name: value for name, value in changed.items() if value is not None})
+    _go(order.search(run, resume=True))
 
 
-def show(run: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+def show(
+    run: Path,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    domain: str | None = None,
+) -> None:
     """Show how a run stands, also while it goes on, and draw its pictures into its folder.
 
     Parameters
@@ -120,63 +158,66 @@ def show(run: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", nega
         The run's folder.
     as_json
         Print the summary as one JSON object, and nothing else.
+    domain
+        Your own domain, if it is to draw its candidates: a file is not trusted to name code.
     """
     from qdkit.runs import load
 
     seen = load(run)
+    seen.domain = seen.domain or _drawing(seen, domain)
     if as_json:
         _print_json(seen.summary())
     else:
         _show(seen, run)
 
 
-def doctor() -> None:
-    """Say what is installed, on which devices jax computes, and what each missing extra would add."""
+def compare(
+    *runs: Path,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Put runs beside each other at equal evaluations, equal calls of models and equal CPU time.
+
+    Runs that differ in their seed alone are one group, told by its median and the least and the most:
+    `for seed in 1 2 3 4 5; do qdkit run arm --seed $seed; done; qdkit compare results/arm-*`.
+
+    Parameters
+    ----------
+    runs
+        The runs' folders. All candidates are put into one map, that of the first run that has one, and the groups are
+        compared with the first.
+    out
+        Draw the curves of the groups, with their spread, into this file.
+    as_json
+        Print the comparison as one JSON object, and nothing else.
+    """
+    from qdkit.comparison import compared
+    from qdkit.runs import load
+
+    comparison = compared([load(run) for run in runs])
+    if as_json:
+        _print_json(comparison.plain())
+    else:
+        _beside(comparison)
+    if out is not None:
+        from qdkit import viz
+
+        _save(viz.comparison(comparison), out)
+        if not as_json:
+            print(f"drawn: {out}")
+
+
+def doctor(*, model: str | None = None) -> None:
+    """Say what is installed, on which devices jax computes, and what each missing extra would add.
+
+    Parameters
+    ----------
+    model
+        Also put four short questions to this model, and say what its server can do.
+    """
     from qdkit.doctor import report
 
-    report()
-
-
-def _searched(
-    domain: str,
-    evaluations: int,
-    *,
-    batch: int,
-    seed: int,
-    archive: str,
-    operator: str | None,
-    settings: dict[str, Any],
-    run: Path,
-    resume: bool = False,
-) -> Search:
-    """The search that the words of a command line describe."""
-    from qdkit.budget import Budget
-    from qdkit.search import Search
-
-    budget = Budget(evaluations=evaluations)
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-    mine = lambda part: {o.name: plain[o.name] for o in catalog.options(part) if plain.get(o.name) is not None}
-    part = catalog.found(domain)
-    searched: Any = part(**mine(part)) if inspect.isclass(part) else part
-    cells, made = catalog.ARCHIVES[archive], _operator(searched, operator)
-    where = cells(searched, **mine(cells))
-    return Search(
-        searched,
-        where,
-        made(searched, batch, **mine(made)),
-        batch=batch,
-        seed=seed,
-        budget=budget,
-        run=run,
-        resume=resume,
-    )
-
-
-def _operator(domain: Any, name: str | None) -> Callable[..., Any]:
-    known = catalog.operators(domain)
-    if name is not None and name not in known:
-        raise LookupError(f"there is no operator {name!r} for this domain: take one of {', '.join(known)}")
-    return known[name or next(iter(known))]
+    report(model)
 
 
 def _with_settings(command: Callable[..., None], words: Sequence[str]) -> Callable[..., None]:
@@ -187,10 +228,10 @@ def _with_settings(command: Callable[..., None], words: Sequence[str]) -> Callab
         domain, archive, operator = words[0], _given(words, "--archive") or "grid", _given(words, "--operator")
         part = catalog.found(domain)
         parts = {
-            f"Domain {domain}": part if inspect.isclass(part) else None,
+            f"Domain {domain}": part if catalog.makes(part) else None,
             f"Archive {archive}": catalog.ARCHIVES.get(archive),
         }
-        parts["Operator"] = _operator(part, operator)
+        parts["Operator"] = catalog.operator(part, operator) if operator or "--model" not in words else None
         parameters += [option for title, part in parts.items() if part for option in _options(Group(title), part)]
 
     @functools.wraps(command)
@@ -225,52 +266,187 @@ def _options(group: Group, part: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def _free_folder(domain: str) -> Path:
     """The first of results/DOMAIN-1, -2, ... that is not there."""
-    name = domain.rpartition(":")[2].lower()
+    name = domain.rpartition(":")[2].lower() if ":" in domain else Path(domain).resolve().name
     return next(path for i in range(1, sys.maxsize) if not (path := Path("results", f"{name}-{i}")).exists())
 
 
 def _go(search: Search) -> None:
     """Runs until its budget is used up, then shows what came of it."""
     from rich import print
+    from rich.text import Text
+
+    from qdkit.runs import load
 
     path = search.ledger.path
     assert path is not None  # a command line always has a folder
-    print(f"[bold]{type(search.domain).__name__}[/] into {search.archive.cells:,} cells, kept in {path}")
+    told = f" into {search.archive.cells:,} cells, kept in {path}"
+    print(Text.assemble((type(search.domain).__name__, "bold"), visible(told)))
     try:
         search.run()
     except KeyboardInterrupt:
-        print(f"stopped; go on with [bold]qdkit resume {path}[/]")
+        print(Text.assemble("stopped; go on with ", (visible(f"qdkit resume {path}"), "bold")))
         raise
     finally:
         search.close()
-    show(path)
+    if search.stopped:
+        print(Text(visible(f"stopped: {search.stopped}")))
+    seen = load(path)
+    seen.domain = search.domain
+    _show(seen, path)
+
+
+def _begun(order: Order, path: Path) -> Search:
+    """The search of an order, which its ledger keeps."""
+    search = order.search(path)
+    search.ledger.event(0, "order", order.plain())
+    if level := getattr(search.domain, "level", ""):
+        search.ledger.event(0, "sandbox", {"level": level})
+    return search
+
+
+def _baselines(order: Order, path: Path, names: Sequence[str]) -> None:
+    """Searches with each baseline in a folder within `path`, then shows all beside the run in it."""
+    from rich import print
+
+    for name in names:
+        print(f"\nwithout the map: [bold]{name}[/]")
+        with _begun(replace(order, baseline=name), path / name) as search:
+            search.run()
+    compare(path, *(path / name for name in names), out=path / "comparison.png")
+
+
+def _runnable(domain: str, settings: dict[str, Any]) -> str:
+    """The domain, or the same problem as numbers where it is programs and nothing here can isolate them."""
+    from rich import print
+
+    numbers = catalog.as_numbers(domain)
+    if numbers is None or settings.get("sandbox", "auto") != "auto" or catalog.isolated():
+        return domain
+    print(
+        f"programs cannot be isolated on this machine (`qdkit doctor` says why), so this searches {numbers}, the same "
+        "problem as numbers; --sandbox none runs programs all the same, with all that you may do yourself"
+    )
+    return numbers
+
+
+def _drawing(seen: Seen, domain: str | None) -> Any:
+    """The domain that draws the candidates of a run: the one named, or the toolkit's own that the run was ordered with.
+
+    A program is run again to be drawn, so never with less isolation than this machine has.
+    """
+    orders = [Order.of(value) for _, kind, value in seen.ledger.events() if kind == "order"]
+    order = next((o for o in orders if domain or o.domain in catalog.DOMAINS), Order(domain) if domain else None)
+    if order is None:
+        return None
+    safe = {**order.settings, "sandbox": "auto"}
+    order = replace(order, domain=domain or order.domain, settings=safe)
+    return order.part() if order.kind != "programs" or catalog.isolated() else None
 
 
 def _show(seen: Seen, path: Path) -> None:
     """The summary as a table, and its pictures in the run's folder."""
     from rich import print
     from rich.table import Table
+    from rich.text import Text
 
     from qdkit import viz
 
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in seen.summary().items():
-        table.add_row(name.replace("_", " "), _in_words(value))
+    summary = seen.summary()
+    for name, value in {**summary, "errors": _last_lines(summary["errors"])}.items():
+        table.add_row(name.replace("_", " "), Text(visible(_in_words(value))))
     print(table)
     try:
-        viz.overview(seen).savefig(path / "overview.png", dpi=150)
-        print(f"drawn: {path / 'overview.png'}")
+        _save(viz.overview(seen), path / "overview.png")
+        print(Text(visible(f"drawn: {path / 'overview.png'}")))
+        if hasattr(seen.domain, "draw"):
+            _save(viz.gallery(seen), path / "gallery.png")
+            print(Text(visible(f"drawn: {path / 'gallery.png'}")))
     except OSError as error:
-        print(f"not drawn: {path / 'overview.png'} cannot be written ({error.strerror})")
+        print(Text(visible(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")))
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Writes a picture and lets go of it: pyplot holds every figure until it is closed."""
+    from matplotlib import pyplot
+
+    try:
+        figure.savefig(path, dpi=150)
+    finally:
+        pyplot.close(figure)
+
+
+def _beside(comparison: Comparison) -> None:
+    """A table for each cost that all runs have, then by how much the groups differ, then what to bear in mind."""
+    from rich import box, print
+    from rich.markup import escape
+    from rich.table import Table
+
+    from qdkit.comparison import COSTS, MEASURES
+
+    for cost, title in COSTS.items():
+        if not (equal := comparison.equal(cost)):
+            continue
+        print(f"\nat {_in_words(equal)} {title} each: the median over the runs, and the least to the most")
+        table = Table("", "runs", *MEASURES.values(), box=box.SIMPLE_HEAD, pad_edge=False)
+        spreads, differences = comparison.spreads(cost), comparison.differences(cost)
+        for group in comparison.groups:
+            table.add_row(
+                escape(visible(group.name)),
+                str(len(group.seeds)),
+                *(_spread(spreads[group.name][m], m) for m in MEASURES),
+            )
+        print(table)
+        for of in zip(*differences.values(), strict=True):
+            pairs = zip(differences, of, strict=True)
+            said = "; ".join(f"{MEASURES[m]} {_change(d.median, m)}{_interval(d, m)}" for m, d in pairs)
+            print(
+                f"[bold]{escape(visible(of[0].group))}[/] compared with [bold]{escape(visible(of[0].other))}[/]: {said}"
+            )
+    for remark in comparison.remarks:
+        print(f"- {escape(visible(remark))}")
+
+
+def _spread(of: Spread, measure: str) -> str:
+    low, high = _measured(of.least, measure), _measured(of.most, measure)
+    return _measured(of.median, measure) + (f"\n{low} to {high}" if low != high else "")
+
+
+def _interval(of: Difference, measure: str) -> str:
+    if math.isnan(of.low):
+        return ""
+    return f" (95 %: {_change(of.low, measure)} to {_change(of.high, measure)})"
+
+
+def _change(value: float, measure: str) -> str:
+    if math.isnan(value):
+        return "unknown"
+    return f"{100 * value:+.2f} points" if measure == "coverage" else f"{value:+,.6g}"
+
+
+def _measured(value: float, measure: str) -> str:
+    if math.isnan(value):
+        return "nothing yet"
+    return f"{value:.2%}" if measure == "coverage" else _in_words(value)
+
+
+def _last_lines(errors: dict[str, int]) -> dict[str, int]:
+    """How often each error was given, told by its last line: of a traceback, what was raised."""
+    told: dict[str, int] = {}
+    for error, count in errors.items():
+        last = (str(error).strip().splitlines() or [""])[-1]
+        told[last] = told.get(last, 0) + count
+    return told
 
 
 def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{count:,} {name}" for name, count in value.items()) or "none"
+    if value != value:  # nan
+        return "unknown"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}" if isinstance(value, float) else str(value)
 
 
 def _print_json(summary: dict[str, Any]) -> None:
-    from qdkit.plain import plain
 
     print(json.dumps(plain(summary), indent=2))

@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 
 from qdkit import __version__
+from qdkit.sandbox import probe
 
 CORE = ("numpy", "jax", "jaxlib", "ribs", "openai", "matplotlib", "cyclopts", "tqdm")
 EXTRAS = {
@@ -16,8 +17,8 @@ EXTRAS = {
 }
 
 
-def report() -> None:
-    """Prints versions, devices, and what each missing extra would add."""
+def report(model: str | None = None) -> None:
+    """Prints versions, devices, what each missing extra would add, and what a model's server can do."""
     from rich import print
     from rich.table import Table
 
@@ -27,12 +28,28 @@ def report() -> None:
     for name in CORE:
         table.add_row(name, _version(name))
     table.add_row("devices", _devices())
+    for level in probe():
+        table.add_row(f"sandbox {level.level}", "works" if level.works else f"does not work: {level.why}")
     for name, (command, adds) in EXTRAS.items():
         there = find_spec(name.partition(".")[0]) is not None and (
             name != "ribs.visualize" or find_spec("seaborn") is not None
         )
         table.add_row(name, "installed" if there else f"not installed: `{command}` adds {adds}")
+    for ability, found in _abilities(model).items() if model else ():
+        table.add_row(ability, found)
     print(table)
+
+
+def _abilities(model: str) -> dict[str, str]:
+    """What the server answers to a few short questions. Raises ModelError if it cannot be asked at all."""
+    from qdkit.llm import LLM, capabilities
+
+    found = capabilities(LLM(model))
+    tried = {"text": found.text, "JSON schema": found.schema, "log-probabilities": found.logprobs}
+    tried |= {"embeddings": found.embeddings}
+    answered = f"answers as {found.model} in {found.seconds:.2f} s" if found.model else "does not answer"
+    price = "known" if found.priced else "unknown: a budget in dollars needs prices={...} (in Python)"
+    return {model: answered, **{name: error or "yes" for name, error in tried.items()}, "price": price}
 
 
 def _version(name: str) -> str:

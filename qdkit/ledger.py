@@ -10,29 +10,29 @@ copy to look at. It is read as it stands by `sqlite3` or `pandas.read_sql`:
     events      what was decided from outside, such as how far a run was asked to go
 
 Nothing here is ever executed or unpickled. Rows are committed before they are used; WAL mode keeps
-them through `kill -9` at any moment.
+them through `kill -9` at any moment. Answers that come while the disk is busy share a transaction.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import sqlite3
 import threading
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from qdkit.plain import to_json
 from qdkit.record import NOTHING, Cost
-from qdkit.types import NOBODY, Batch, Genome, Genomes
+from qdkit.rows import Commit, batch_of, digest, nan, null, rows_of, sealed
+from qdkit.types import Batch, Genome
 
 FILE = "run.db"
 VERSION = 1
@@ -41,7 +41,8 @@ _SCHEMA = """
 create table about (name text primary key, value text not null);
 create table commits (number integer primary key, first integer not null, rows integer not null,
                       evaluations integer not null, coverage real, qd_score real, best real,
-                      clipped integer not null, refused integer not null, seconds real not null, digest text not null);
+                      clipped integer not null, refused integer not null, seconds real not null, cpu real not null,
+                      digest text not null);
 create table candidates (id integer primary key, task integer not null, origin text not null, parents text not null,
                          outcome text not null, objective real, status integer not null, cell integer not null,
                          genome, features text, notes text not null{axes});
@@ -49,25 +50,19 @@ create table answers (task integer not null, call integer not null, request text
                       digest text not null, seconds real not null, primary key (task, call));
 create table events (number integer primary key, after integer not null, kind text not null, value text not null);
 """
+_NOTES = 10  # the column of candidates with their notes
 
 
 class DamagedRun(Exception):
     """A run folder that cannot be trusted; the message names the part."""
 
 
-class Commit(NamedTuple):
-    """How a run stood after a batch: the row of `commits` without its seal."""
+class _Waiting:
+    """A row of `answers` on its way to the disk."""
 
-    number: int
-    first: int
-    rows: int
-    evaluations: int  # so far
-    coverage: float
-    qd_score: float
-    best: float
-    clipped: int  # descriptors outside the box so far, put into a border cell
-    refused: int  # descriptors outside the box so far, not put anywhere
-    seconds: float  # of search so far
+    def __init__(self, *row: Any):
+        self.row, self.done = row, False
+        self.error: Exception | None = None
 
 
 class Ledger:
@@ -79,6 +74,8 @@ class Ledger:
     def __init__(self, path: Path | None, connection: sqlite3.Connection, held: contextlib.ExitStack):
         self.path, self._db, self._lock = path, connection, threading.RLock()
         self._close = weakref.finalize(self, _closed, connection, held)
+        self._close.atexit = False  # threads may still be at it then; what is committed is on disk without
+        self._waiting: deque[_Waiting] = deque()
         self.about: dict[str, Any] = {}
         self._seal = ""
 
@@ -142,25 +139,31 @@ class Ledger:
 
     def close(self) -> None:
         """Gives the file back; the ledger is not used after this."""
-        self._close()
+        with self._lock:  # a thread may be at it: closed under its hands, SQLite would take the process along
+            self._close()
 
     # Writing.
 
     def commit(self, batch: Batch, added: Any, state: Commit) -> None:
         """A batch and how the run stands after it, as one transaction."""
-        rows = _rows(batch, added, state.number, self.about["genome"]["kind"])
-        seal = _sealed(self._seal, rows, state)
+        rows = rows_of(batch, added, state.number, self.about["genome"]["kind"])
+        seal = sealed(self._seal, rows, state)
         marks = ", ".join("?" * (11 + batch.descriptor.shape[1]))
         with self._writing() as db:
             db.executemany(f"insert into candidates values ({marks})", rows)
-            db.execute(f"insert into commits values ({', '.join('?' * 11)})", (*map(_null, state), seal))
+            db.execute(f"insert into commits values ({', '.join('?' * 12)})", (*map(null, state), seal))
         self._seal = seal
 
     def keep(self, task: int, call: int, request: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> None:
         """An answer from outside, on disk when this returns."""
         texts = to_json(request), to_json(answer)
-        with self._writing() as db:
-            db.execute("insert into answers values (?, ?, ?, ?, ?, ?)", (task, call, *texts, _digest(*texts), seconds))
+        mine = _Waiting(task, call, *texts, digest(*texts), seconds)
+        self._waiting.append(mine)
+        with self._lock:
+            if not mine.done:
+                self._keep_waiting()
+        if mine.error is not None:
+            raise mine.error
 
     def event(self, after: int, kind: str, value: Any) -> None:
         """Something decided from outside when `after` batches were committed."""
@@ -173,11 +176,11 @@ class Ledger:
     def commits(self) -> list[Commit]:
         """How the run stood after each batch, in order."""
         fields = ", ".join(Commit._fields)
-        return [Commit(*map(_nan, row)) for row in self._read(f"select {fields} from commits order by number")]
+        return [Commit(*map(nan, row)) for row in self._read(f"select {fields} from commits order by number")]
 
     def batch(self, number: int) -> Batch:
         """The candidates of one commit."""
-        return self._batch(self._read("select * from candidates where task = ? order by id", number))
+        return batch_of(self._members(number), self.about)
 
     def batches(self) -> Iterator[Batch]:
         """Every commit's candidates, one commit in memory at a time."""
@@ -190,7 +193,7 @@ class Ledger:
         found = {row[0]: row for row in self._by_id("select * from candidates where id in ({})", wanted)}
         if missing := [i for i in wanted if i not in found]:
             raise KeyError(f"the run has no candidate {missing[0]}")
-        return self._batch([found[i] for i in wanted])
+        return batch_of([found[i] for i in wanted], self.about)
 
     def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(id `[m]`, cell `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that ever entered."""
@@ -200,6 +203,14 @@ class Ledger:
         rows = rows.reshape(-1, 3 + axes)
         return rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
 
+    def trials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(task `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that are ok, in their order."""
+        axes = self.about["axes"]
+        columns = ", ".join(["task", "objective", *(f"descriptor_{axis}" for axis in range(axes))])
+        rows = np.array(self._read(f"select {columns} from candidates where outcome = 'ok' order by id"), np.float64)
+        rows = rows.reshape(-1, 2 + axes)
+        return rows[:, 0].astype(np.int64), rows[:, 1], rows[:, 2:]
+
     def outcomes(self) -> dict[str, int]:
         """How many candidates had each outcome."""
         return dict(
@@ -208,7 +219,8 @@ class Ledger:
 
     def errors(self, most: int = 5) -> dict[str, int]:
         """The commonest reasons of failure, and how often each was given."""
-        failed = "select json_extract(notes, '$.error') why from candidates where outcome <> 'ok' and why is not null"
+        faults = "outcome not in ('ok', 'rejected', 'duplicate', 'skipped') and why is not null"
+        failed = f"select json_extract(notes, '$.error') why from candidates where {faults}"
         grouped = f"select why, count(*) from ({failed}) group by why order by count(*) desc, why limit ?"
         return dict(self._read(grouped, most))
 
@@ -238,6 +250,16 @@ class Ledger:
             )
         return total
 
+    def calls(self) -> dict[int, int]:
+        """How many calls each task made, of those that made any."""
+        count = "sum(coalesce(json_extract(answer, '$.cost.calls'), 1))"
+        return dict(self._read(f"select task, {count} from answers group by task"))
+
+    def outside_cpu(self) -> dict[int, float]:
+        """CPU seconds that each task's candidates took outside this process, as `notes["cpu_seconds"]` says."""
+        spent = "sum(json_extract(notes, '$.cpu_seconds'))"
+        return dict(self._read(f"select task, {spent} spent from candidates group by task having spent is not null"))
+
     def events(self) -> list[tuple[int, str, Any]]:
         """Every (after, kind, value), in order."""
         rows = self._read("select after, kind, value from events order by number")
@@ -254,12 +276,33 @@ class Ledger:
             lines.append(
                 ("answer", task, call, request, {k: v for k, v in answer.items() if k not in ("seconds", "cost")})
             )
-        for row in self._read("select * from candidates order by id"):
-            lines.append(("candidate", *(x.hex() if isinstance(x, bytes) else x for x in row)))
-        lines += [("commit", *commit._replace(seconds=0.0)) for commit in self.commits]
+        for row in self._read("select *, json_remove(notes, '$.cpu_seconds') from candidates order by id"):
+            untimed = (*row[:_NOTES], row[-1], *row[_NOTES + 1 : -1])
+            lines.append(("candidate", *(x.hex() if isinstance(x, bytes) else x for x in untimed)))
+        lines += [("commit", *commit.untimed) for commit in self.commits]
         return "\n".join(json.dumps(line) for line in lines)
 
     # Within.
+
+    def _keep_waiting(self) -> None:
+        """Writes every answer that waits: the first of the waiting for all, as the disk takes no longer over many."""
+        together = [*self._waiting]
+        try:
+            fault = self._keep(together)
+            for answer in together:  # where they fail together, each is tried by itself, and only the guilty fails
+                answer.error = self._keep([answer]) if fault and len(together) > 1 else fault
+                answer.done = True
+        finally:
+            for _ in together:
+                self._waiting.popleft()
+
+    def _keep(self, answers: Sequence[_Waiting]) -> Exception | None:
+        try:
+            with self._writing() as db:
+                db.executemany("insert into answers values (?, ?, ?, ?, ?, ?)", [answer.row for answer in answers])
+        except (sqlite3.Error, OSError) as error:
+            return error
+        return None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -278,6 +321,11 @@ class Ledger:
         with self._lock:
             return self._db.execute(query, values).fetchall()
 
+    def _members(self, number: int) -> list[Any]:
+        """The rows of one commit, found by their ids: there is no index of tasks."""
+        of = "commits join candidates on id between first and first + rows - 1 where number = ?"
+        return self._read(f"select candidates.* from {of} order by id", number)
+
     def _by_id(self, query: str, ids: list[int]) -> Iterator[Any]:
         for i in range(0, len(ids), 500):  # SQLite bounds how many values a statement takes
             some = ids[i : i + 500]
@@ -287,7 +335,7 @@ class Ledger:
         self.about = {
             name: json.loads(value) for name, value in self._read("select name, value from about order by name")
         }
-        self._seal = _digest(to_json(self.about))
+        self._seal = digest(to_json(self.about))
 
     def _check(self) -> None:
         version = self._read("pragma user_version")[0][0]
@@ -298,123 +346,17 @@ class Ledger:
         self._read_about()
         ids = 0
         for number, (*state, seal) in enumerate(self._read("select * from commits order by number")):
-            commit = Commit(*map(_nan, state))
-            rows = self._read("select * from candidates where task = ? order by id", number)
-            self._seal = _sealed(self._seal, rows, commit)
+            commit = Commit(*map(nan, state))
+            rows = self._members(number)
+            self._seal = sealed(self._seal, rows, commit)
             if (commit.number, commit.first, commit.rows) != (number, ids, len(rows)) or self._seal != seal:
                 raise DamagedRun(f"{self.path}: batch {number} of the ledger is not as it was written")
             ids += len(rows)
         if self._read("select count(*) from candidates")[0][0] != ids:
             raise DamagedRun(f"{self.path}: the ledger has candidates that belong to no batch")
-        for task, call, *texts, digest in self._read("select task, call, request, answer, digest from answers"):
-            if _digest(*texts) != digest:
+        for task, call, *texts, seal in self._read("select task, call, request, answer, digest from answers"):
+            if digest(*texts) != seal:
                 raise DamagedRun(f"{self.path}: answer {call} of task {task} in the ledger is not as it was written")
-
-    def _batch(self, rows: Sequence[Sequence[Any]]) -> Batch:
-        if not rows:
-            return self._nobody()
-        id, _, origin, parents, outcome, objective, _, _, genome, features, notes, *place = zip(*rows, strict=True)
-        numbers = lambda column: np.array([np.nan if x is None else x for x in column], np.float64)
-        known = [json.loads(ids) for ids in parents]
-        width = max(1, *map(len, known))
-        described = np.stack([numbers(axis) for axis in place], 1)
-        return Batch(
-            np.array(id, np.int32),
-            self._genomes(genome),
-            np.array([ids + [NOBODY] * (width - len(ids)) for ids in known], np.int32),
-            list(origin),
-            np.array(outcome, "<U14"),
-            numbers(objective),
-            described if None in features else np.array([json.loads(f) for f in features], np.float64),
-            described,
-            [json.loads(note) for note in notes],
-        )
-
-    def _nobody(self) -> Batch:
-        nothing = np.empty((0, self.about["axes"]))
-        id, parents = np.empty(0, np.int32), np.empty((0, 1), np.int32)
-        return Batch(id, self._genomes([]), parents, [], np.empty(0, "<U14"), nothing[:, 0], nothing, nothing, [])
-
-    def _genomes(self, stored: Sequence[Any]) -> Genomes:
-        kind = self.about["genome"]
-        if kind["kind"] == "array":
-            dtype, shape = np.dtype(kind["dtype"]), tuple(kind["shape"])
-            return np.frombuffer(b"".join(stored), dtype).reshape(len(stored), *shape)
-        return [json.loads(genome) for genome in stored] if kind["kind"] == "json" else list(stored)
-
-
-def genome_kind(genomes: Genomes) -> dict[str, Any]:
-    """What a run's genomes are, as `about` says it. Raises TypeError for anything but arrays, texts, bytes and JSON."""
-    if isinstance(genomes, np.ndarray):
-        return {"kind": "array", "dtype": genomes.dtype.str, "shape": list(genomes.shape[1:])}
-    if all(isinstance(genome, str) for genome in genomes):
-        return {"kind": "text"}
-    if all(isinstance(genome, bytes) for genome in genomes):
-        return {"kind": "bytes"}
-    try:
-        to_json(list(genomes))
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"a genome is an array, a str, bytes or a JSON value, and the seeds hold a {type(genomes[0]).__name__}: "
-            "search over one of those and build the rest in evaluate"
-        ) from None
-    return {"kind": "json"}
-
-
-def families(parents: np.ndarray) -> list[list[int]]:
-    """The ids of each row of `parents` (int `[n, p]`), without `NOBODY`."""
-    ids: list[list[int]] = parents.tolist()
-    return [[id for id in row if id != NOBODY] for row in ids] if (parents == NOBODY).any() else ids
-
-
-def _rows(batch: Batch, added: Any, task: int, kind: str) -> list[tuple[Any, ...]]:
-    """The batch as rows of `candidates`."""
-    store = {"array": lambda genome: genome.tobytes(), "json": to_json}.get(kind, lambda genome: genome)
-    given = np.array_equal(batch.features, batch.descriptor, equal_nan=True)
-    features = repeat(None) if given else (to_json([_null(x) for x in row]) for row in batch.features.tolist())
-    return list(
-        zip(
-            batch.id.tolist(),
-            repeat(task),
-            batch.origin,
-            map(str, families(batch.parents)),
-            batch.outcome.tolist(),
-            map(_null, batch.objective.tolist()),
-            np.asarray(added.status).tolist(),
-            np.asarray(added.cell).tolist(),
-            map(store, batch.genome),
-            features,
-            (to_json(note) if note else "{}" for note in batch.notes),
-            *(map(_null, axis) for axis in batch.descriptor.T.tolist()),
-            strict=False,  # what is repeated has no end
-        )
-    )
-
-
-def _sealed(seal: str, rows: Sequence[tuple[Any, ...]], state: Commit) -> str:
-    """The digest of a batch and of all before it; the clock is left out, so that a rerun has the same."""
-    genomes = [row[8] for row in rows]
-    texts = [genome.encode("utf-8") if isinstance(genome, str) else genome for genome in genomes]
-    rest = [row[:8] + row[9:] for row in rows]
-    return _digest(
-        seal, repr(tuple(map(_null, state._replace(seconds=0.0)))), repr(rest), repr([*map(len, texts)]), *texts
-    )
-
-
-def _digest(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode("utf-8") if isinstance(part, str) else part)
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def _null(x: Any) -> Any:
-    return None if x != x else x or type(x)(0)  # SQLite forgets the sign of -0.0, and a seal must not see it
-
-
-def _nan(x: Any) -> Any:
-    return np.nan if x is None else x
 
 
 def _closed(connection: sqlite3.Connection, held: contextlib.ExitStack) -> None:

@@ -6,14 +6,19 @@ import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from qdkit.elites import Archive
 from qdkit.plain import plain
 
 
 def described(part: Any) -> dict[str, Any]:
-    """Its class, and its settings where it is a dataclass of plain values; else what its repr says."""
+    """Its class, and its settings where it is a dataclass of plain values and archives; else what its repr says."""
     kind = {"is": f"{type(part).__module__}:{type(part).__qualname__}"}
     if is_dataclass(part) and not isinstance(part, type):
-        return kind | {"with": {field.name: plain(getattr(part, field.name)) for field in fields(part) if field.init}}
+        settings = {field.name: getattr(part, field.name) for field in fields(part) if field.init}
+        if any(map(callable, settings.values())):  # not to be built again from what can be written
+            return kind | {"of": {name: said(x) if callable(x) else plain(x) for name, x in settings.items()}}
+        inner = lambda value: described(value) if isinstance(value, Archive) else plain(value)
+        return kind | {"with": {name: inner(value) for name, value in settings.items()}}
     return kind | {"repr": said(part)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,3 +32,9 @@ def plain(value: Any) -> Any:
 def clean(text: str) -> str:
     """Text that can be written as UTF-8: a half of a surrogate pair, which JSON can spell, becomes `?`."""
     return text.encode("utf-8", "replace").decode()
+
+
+def visible(text: str) -> str:
+    """Text for a terminal: lines stay lines, and a character that steers it, or the way of writing, is shown as `�`."""
+    steers = lambda c: c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf", "Cs")
+    return "".join("�" if steers(c) else c for c in text)

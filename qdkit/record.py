@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
@@ -33,7 +33,15 @@ class Cost:
     evaluations: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Cost(
+            self.dollars + other.dollars,
+            self.tokens + other.tokens,
+            self.calls + other.calls,
+            self.evaluations + other.evaluations,
+        )
+
+    def __neg__(self) -> Cost:
+        return Cost(-self.dollars, -self.tokens, -self.calls, -self.evaluations)
 
 
 NOTHING = Cost(calls=0)
@@ -53,6 +61,11 @@ class Unanswered(Exception):
 
 class Record(Protocol):
     """The calls of one task, in the order in which the task makes them. Requests and answers are JSON values."""
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """(task, call) of the next call; None outside a search."""
+        ...
 
     def recall(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The answer recorded for this task's next call, or None if it was never made.
@@ -77,6 +90,8 @@ class Record(Protocol):
 
 class Unrecorded:
     """Nothing recalled, refused or kept."""
+
+    place = None
 
     def recall(self, request: Mapping[str, Any]) -> None:
         """Always None."""

@@ -27,11 +27,12 @@ from qdkit.budget import Budget, Purse
 from qdkit.compiled import keep_compilations
 from qdkit.elites import NOWHERE, Added, Archive, Elites, double, sample
 from qdkit.flow import Flow, Workers, attempt
-from qdkit.ledger import Commit, Ledger, families, genome_kind, write_elites
+from qdkit.ledger import Ledger, write_elites
 from qdkit.novelty import Distinct
 from qdkit.parts import described, said
 from qdkit.plain import to_json
-from qdkit.record import Exhausted, Unanswered, recording
+from qdkit.record import Cost, Exhausted, Unanswered, recording
+from qdkit.rows import Commit, families, genome_kind
 from qdkit.seen import Seen
 from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded, unmade, with_outcome
 from qdkit.taskrecord import TaskRecord
@@ -44,8 +45,8 @@ class Task(NamedTuple):
     """All that making a batch needs, as it stood at the start; nothing in it changes afterwards."""
 
     number: int
-    key: Key
-    make: Callable[[Key], Proposal]
+    make: Callable[[], Proposal]
+    judging: Key
     allowed: int  # evaluations
     known: int  # candidates there were
 
@@ -55,6 +56,14 @@ class Goal(NamedTuple):
 
     steps: int
     evaluations: int | None = None
+
+
+@jax.jit
+def _keys(root: Key, step: int) -> tuple[Key, Key, Key]:
+    """The keys of a step: to make with, to judge with, to choose parents with. Compiled: op by op it costs 2 ms."""
+    key, pick = jax.random.split(jax.random.fold_in(root, step))
+    making, judging = jax.random.split(key)
+    return making, judging, pick
 
 
 class Search(Seen):
@@ -92,7 +101,11 @@ class Search(Seen):
         run: str | Path | None = None,
         resume: bool = False,
     ):
-        ahead = ahead or (1 if in_flight == 1 else 4 * in_flight)
+        ahead = (1 if in_flight == 1 else 4 * in_flight) if ahead is None else ahead
+        if operator.size not in (None, batch):
+            raise ValueError(
+                f"the operator makes {operator.size} candidates a step and batch is {batch}: say batch={operator.size}"
+            )
         for name, value in {"batch": batch, "in_flight": in_flight, "ahead": ahead}.items():
             if value != int(value) or value < 1:
                 raise ValueError(f"{name} is {value}: a whole number from 1 is needed")
@@ -114,9 +127,11 @@ class Search(Seen):
         with double():
             self._elites = archive.init(example)
         self._started, self._seconds, self._since = 0, 0.0, time.monotonic()
+        self._cpu, self._cpu_since = 0.0, time.process_time()
         self.commits: list[Commit] = []
         self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
+        self.failures: dict[str, int] = {}  # how many candidates were not ok, by outcome
         self.stopped = ""  # why the last sitting ended before its goal
 
         if resume and run is not None:
@@ -137,8 +152,11 @@ class Search(Seen):
 
     def run(self, n: int | None = None, *, progress: bool = True) -> Search:
         """Makes `n` steps, or as many as the budget allows, with a progress bar."""
-        from qdkit.progress import bar
+        from qdkit.progress import bar, forecast
 
+        for sentence in forecast(self.operator.models, self.budget):
+            if progress:
+                print(sentence)
         with bar(self, n, shown=progress) as step:
             for _ in self.steps(n):
                 step()
@@ -156,7 +174,7 @@ class Search(Seen):
             raise ValueError(f"a search makes a whole number of steps from 1, not {n}")
         n = int(n or sys.maxsize - len(self.commits))
         self._aim(Goal(len(self.commits) + n, self.budget.evaluations))
-        self._since = time.monotonic() - self._seconds
+        self._since, self._cpu_since = time.monotonic() - self._seconds, time.process_time() - self._cpu
         try:
             for batch, added in self._flow.run(self._start, n, self._commit):
                 self._learn(batch, added)
@@ -178,6 +196,16 @@ class Search(Seen):
         self.close()
 
     @property
+    def in_flight(self) -> int:
+        """How many steps are started and not yet committed."""
+        return self._flow.pending
+
+    @property
+    def spent(self) -> Cost:
+        """What the doors have cost so far, all sittings of the run together."""
+        return self._purse.spent
+
+    @property
     def elites(self) -> Elites:
         """The best candidate of each cell, as numpy arrays (float64)."""
         return jax.tree.map(np.asarray, self._elites)
@@ -194,7 +222,7 @@ class Search(Seen):
 
     def _start(self) -> Task | None:
         number = self._started
-        goal = [goal for after, goal in self._goals if after <= len(self.commits)][-1]
+        goal = next(goal for after, goal in reversed(self._goals) if after <= len(self.commits))
         allowed = self._allowance(goal)
         if number >= goal.steps or not allowed:
             return None
@@ -203,19 +231,19 @@ class Search(Seen):
             return None
         if number >= self._founding > len(self.commits):
             return None  # nothing to start from until every seed was tried
-        key, pick = jax.random.split(jax.random.fold_in(self._root, number + 1))
+        making, judging, pick = _keys(self._root, number + 1)
         if number < self._founding:
             seeds = self._seeds.take(slice(number * self.batch, (number + 1) * self.batch))
-            make = lambda key: seeds
+            make = lambda: seeds
         else:
             operator = self.operator.turn(self.batch)
             with double():
                 cells = np.asarray(sample(pick, self._elites, self.batch * operator.arity))
-            context = Context(self._rows(cells))
-            make = lambda key: operator.propose(key, context, self.batch)
+            context = Context(self._rows(cells), self._inspirations(pick, operator.inspirations))
+            make = lambda: operator.propose(making, context, self.batch)
         self._started += 1
         self._allowed[number] = allowed
-        return Task(number, key, make, allowed, self._candidates)
+        return Task(number, make, judging, allowed, self._candidates)
 
     def _allowance(self, goal: Goal) -> int:
         """How many evaluations the next task may make."""
@@ -228,11 +256,10 @@ class Search(Seen):
         return min(self.batch, max(0, left))
 
     def _work(self, task: Task) -> Batch:
-        make, judge = jax.random.split(task.key)
         with recording(TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)):
             batch = None
             try:
-                batch = proposed(task.make(make), self._seeds.genome, self.batch)
+                batch = proposed(task.make(), self._seeds.genome, self.batch)
                 if task.number < self._recorded:
                     return self._remembered(task.number, batch)
                 if self.novelty is not None:
@@ -242,7 +269,7 @@ class Search(Seen):
                 batch = with_outcome(batch, late, Outcome.SKIPPED, "the budget of evaluations is used up")
                 try_all = self._workers.attempt if self._workers else attempt
                 batch = evaluated(batch, partial(try_all, self.domain), self.archive)
-                return judged(batch, self.judge, judge)
+                return judged(batch, self.judge, task.judging)
             except Exhausted as why:
                 outcome, said = Outcome.SKIPPED, str(why)
             except Unanswered as why:
@@ -255,7 +282,10 @@ class Search(Seen):
     def _commit(self, batch: Batch) -> tuple[Batch, Added]:
         """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
         first, number = self._candidates, len(self.commits)
-        self._seconds = self._was[number].seconds if number < self._recorded else time.monotonic() - self._since
+        if number < self._recorded:
+            self._seconds, self._cpu = self._was[number].seconds, self._was[number].cpu
+        else:
+            self._seconds, self._cpu = time.monotonic() - self._since, time.process_time() - self._cpu_since
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
         if self.novelty is not None:
             batch = with_outcome(batch, batch.ok & ~self.novelty.new(batch, first), Outcome.DUPLICATE, "no longer new")
@@ -269,10 +299,12 @@ class Search(Seen):
         state = self._state(batch, elites, outside=batch.ok & ~inside, refused=batch.ok & (added.cell == NOWHERE))
         if state.number >= self._recorded:
             self.ledger.commit(batch, added, state)
-        elif state != (was := self._was[state.number])._replace(seconds=state.seconds):
+        elif state.untimed != (was := self._was[state.number]).untimed:
             raise RuntimeError(f"step {state.number} came out other than recorded: {state} instead of {was}")
         self._elites = elites
         self.commits.append(state)
+        for outcome in batch.outcome[~batch.ok].tolist():
+            self.failures[outcome] = self.failures.get(outcome, 0) + 1
         self._allowed.pop(state.number)
         return batch, added
 
@@ -306,7 +338,19 @@ class Search(Seen):
             clipped=(was.clipped if was else 0) + int((outside & ~refused).sum()),
             refused=(was.refused if was else 0) + int(refused.sum()),
             seconds=self._seconds,
+            cpu=self._cpu,
         )
+
+    def _inspirations(self, key: Key, n: int) -> Batch | None:
+        """At most `n` elites, the best first: a quarter of them the best there are, the others drawn."""
+        if not n:
+            return None
+        objective = self.elites.objective
+        best = np.argsort(-objective, kind="stable")[: -(-n // 4)]
+        with double():
+            drawn = np.asarray(sample(jax.random.fold_in(key, 1), self._elites, n - len(best)))
+        cells = np.unique(np.concatenate([best[objective[best] > -np.inf], drawn]))
+        return self._rows(cells[np.argsort(-objective[cells], kind="stable")])
 
     def _rows(self, cells: np.ndarray) -> Batch:
         """The elites of these cells. Numbers ride with the elites; anything else is read from the ledger."""

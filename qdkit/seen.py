@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qdkit import metrics
 from qdkit.elites import Elites
-from qdkit.ledger import Commit, Ledger
+from qdkit.ledger import Ledger
+from qdkit.plain import to_json
+from qdkit.rows import Commit
 from qdkit.types import Batch, Candidate, Genome
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ class Seen:
     def history(self) -> dict[str, np.ndarray]:
         """How the run stood after each step: arrays of equal length, one for each number that is kept.
 
-        `evaluations`, `clipped`, `refused` and `seconds` count from the beginning.
+        `evaluations`, `clipped`, `refused`, `seconds` and `cpu` count from the beginning.
         """
         columns = zip(*self.commits, strict=True) if self.commits else [()] * len(Commit._fields)
         return {name: np.array(column) for name, column in zip(Commit._fields, columns, strict=True)}
@@ -56,14 +59,30 @@ class Seen:
         """One candidate's genome. Raises KeyError for an id that the run does not have."""
         return self.ledger.genome(id)
 
+    def export_answers(self, path: str | Path) -> None:
+        """Writes all answers of models as lines of JSON, from which `qdkit.Recorded` plays them.
+
+        There are no keys, addresses or times in it, and a second export of the same run is the same file.
+        """
+        names = ("task", "call", "request", "answer")
+        rows = (
+            {**dict(zip(names, row, strict=True)), "answer": {**row[3], "seconds": 0.0}}
+            for row in self.ledger.answers()
+        )
+        half = Path(path).with_name(Path(path).name + ".part")
+        half.write_text("".join(to_json(row) + "\n" for row in rows), encoding="utf-8")
+        half.replace(path)
+
     def summary(self) -> dict[str, Any]:
         """How the run stands, as one flat mapping of plain numbers and texts."""
-        last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, 0.0)
+        last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, 0.0, 0.0)
         elites = self.elites
+        spent = self.ledger.spent()
         return {
             "evaluations": last.evaluations,
             "steps": len(self.commits),
             "seconds": round(last.seconds, 3),
+            "cpu_seconds": round(last.cpu, 3),
             "cells": len(elites.objective),
             "occupied": metrics.occupied(elites),
             "coverage": metrics.coverage(elites),
@@ -73,8 +92,12 @@ class Seen:
             "mean_objective": metrics.mean_objective(elites),
             "clipped": last.clipped,
             "refused": last.refused,
+            "calls": spent.calls,
+            "tokens": spent.tokens,
+            "dollars": spent.dollars,
             "outcomes": self.ledger.outcomes(),
             "errors": self.ledger.errors(),
+            **{kind: value["level"] for _, kind, value in self.ledger.events() if kind == "sandbox"},
         }
 
     def elites_frame(self) -> pandas.DataFrame:

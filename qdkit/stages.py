@@ -94,7 +94,7 @@ def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archiv
             measured = _filled(measured, n, some, _column("features", found.features, len(some), None))
         if found.notes is not None:
             for i, note in zip(some, _counted("notes", found.notes, len(some)), strict=True):
-                notes[i] = plain(note)
+                notes[i] = {**notes[i], **plain(note)}
         if found.outcome is not None:
             outcome[some] = [Outcome(o).value for o in _counted("outcome", found.outcome, len(some))]
     measured = described if measured is None else measured
@@ -147,7 +147,7 @@ def with_outcome(batch: Batch, rows: np.ndarray, outcome: Outcome, why: str) -> 
 
 
 def _blank(like: Any) -> Any:
-    return type(like)() if isinstance(like, str | bytes) else None
+    return type(like)() if isinstance(like, str | bytes | dict | list) else None
 
 
 def _counted(name: str, column: Any, n: int) -> Any:

@@ -25,6 +25,11 @@ class TaskRecord:
         self._ledger, self._purse, self._task, self._finished = ledger, purse, number, finished
         self._call, self._since = 0, time.monotonic()
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """(task, call) of the next call."""
+        return self._task, self._call
+
     def recall(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The recorded answer to the task's next call; see `qdkit.record.Record`."""
         known = self._ledger.answer(self._task, self._call)

@@ -47,6 +47,9 @@ class Outcome(StrEnum):
         return self not in (Outcome.REJECTED, Outcome.SKIPPED)
 
 
+_OK = Outcome.OK.value  # numpy asks a plain string no questions; this is compared a dozen times a step
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One row of a `Batch`."""
@@ -99,7 +102,7 @@ class Batch:
     @property
     def ok(self) -> np.ndarray:
         """bool `[n]`: evaluated without fault."""
-        return self.outcome == Outcome.OK
+        return self.outcome == _OK
 
     def __len__(self) -> int:
         return len(self.id)
@@ -138,7 +141,7 @@ class Proposal(NamedTuple):
     genome: Genomes
     parents: np.ndarray
     origin: Sequence[str]
-    outcome: Sequence[str] | np.ndarray | None = None  # where making one failed: why it has no genome worth trying
+    outcome: Sequence[str] | np.ndarray | None = None  # other than ok where no genome worth trying was made
     notes: Sequence[Mapping[str, Any]] | None = None
 
     def take(self, rows: slice) -> Proposal:
@@ -210,6 +213,12 @@ class Operator(abc.ABC):
     name: str
     arity: int = 1  # how many parents each new genome is made from
     size: int | None = None  # how many it makes a step, where it cannot make any number
+    inspirations: int = 0  # how many other elites it likes to see beside the parents
+
+    @property
+    def models(self) -> Sequence[Any]:
+        """Whom it asks (see `qdkit.llm.Ask`)."""
+        return ()
 
     @abc.abstractmethod
     def propose(self, key: Key, context: Context, n: int) -> Proposal:

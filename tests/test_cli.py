@@ -166,3 +166,34 @@ def test_doctor_says_what_is_there(capsys):
     report = out(capsys, "doctor")
     for name in ("qdkit", "python", "numpy", "jax", "ribs", "devices", "cpu"):
         assert name in report
+
+
+STRANGE = "[bold]loud[/] [/] :warning: \x1b[2J\x1b]0;title\x07 \u202e"
+LYING = f"""
+class Lying:
+    bounds = ((0, 20),)
+
+    def seeds(self, key, n):
+        return ["quality", "diversity"]
+
+    def evaluate(self, genomes):
+        from qdkit import Evaluation
+        ok = [word == "quality" for word in genomes]
+        said = [{{}} if fine else {{"error": {STRANGE!r}}} for fine in ok]
+        outcome = ["ok" if fine else "failed" for fine in ok]
+        return Evaluation([1.0 for _ in ok], [(1,) for _ in ok], notes=said, outcome=outcome)
+"""
+
+
+def test_what_candidates_say_does_not_style_or_steer_the_terminal(capsys, tmp_path):
+    """An error that holds markup or escape codes is shown as it is, its control characters as a sign; so are paths."""
+    (tmp_path / "own.py").write_text(
+        LYING + "\n    from qdkit.domains.words import Respell\n    operators = {'r': Respell}\n"
+    )
+    text = out(capsys, "run", "own.py:Lying", "--evaluations", "6", "--batch", "2", "--out", "a[/]b")
+    assert "kept in a[/]b" in text and "drawn: a[/]b/overview.png" in text
+    text = out(capsys, "show", "a[/]b")
+    assert "[bold]loud[/] [/] :warning: �[2J�]0;title�" in " ".join(text.split()) and "\x1b" not in text
+    (tmp_path / "own.py").write_text(LYING.replace('word == "quality"', "False"))
+    text = refused(capsys, "run", "own.py:Lying", "--evaluations", "6", "--out", "b")
+    assert "[bold]loud[/]" in text and "\x1b" not in text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import pytest
 import qdkit
 from qdkit.flow import Flow, Workers
 
-from .worlds import Points, texts
+from .worlds import Deadly, Points, texts
 
 
 class Gate:
@@ -129,6 +131,16 @@ def test_an_executor_that_is_handed_in_ready_made_is_refused():
     """It could not be made again when it breaks."""
     with ThreadPoolExecutor(1) as pool, pytest.raises(TypeError, match="a function that makes one"):
         Workers(pool)
+
+
+def test_a_worker_process_that_dies_costs_no_candidate_but_the_guilty():
+    """With real processes, one genome kills its worker each time it is tried; the others are evaluated."""
+    workers = Workers(partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn")))
+    tried = workers.attempt(Deadly(), ["a rose", "die", "the sea"])
+    workers.close()
+    found = [found for _, found in tried]
+    assert [found[0].objective, found[2].objective] == [[6.0], [7.0]]
+    assert found[1].outcome == "infrastructure"
 
 
 def test_evaluation_on_an_executor_gives_the_same_run():

@@ -21,19 +21,30 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
-    {"types", "elites", "record", "plain"},
-    {"flow", "llm", "budget", "sandbox", "compiled"},
+    {"types", "elites", "record", "plain", "names", "programs"},
+    {"flow", "llm", "budget", "sandbox", "compiled", "rows"},
     {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
-    {"parts", "seen", "progress", "taskrecord"},
-    {"search", "viz"},
+    {"parts", "seen", "progress", "taskrecord", "baselines"},
+    {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
-    {"runs"},
+    {"runs", "order"},
     {"cli"},
     {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 MEET_THE_SHELVES = {"catalog", "cli", "runs", "testing"}
-LIGHT = {"__init__", "__main__", "types", "record", "flow", "budget", "llm", "sandbox", "cli"}  # imported without jax
+LIGHT = {
+    "__init__",
+    "__main__",
+    "types",
+    "record",
+    "flow",
+    "budget",
+    "llm",
+    "sandbox",
+    "cli",
+    "order",
+}  # imported without jax
 BROAD = {"flow", "sandbox"}  # where whatever a stranger's code raises becomes an outcome
 
 
@@ -213,7 +224,8 @@ def test_the_readme_has_the_two_commands():
     """The README gives each command on one line of its own, as people copy it; .ci/run reads the second from there."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     install = "python3 -m pip install -c constraints.txt -e"
-    assert lines.count(f"{install} . && python3 -m qdkit run arm") == 1
+    first = f"{install} . && python3 -m qdkit run circle_packing --budget 20s --against independent climb"
+    assert lines.count(first) == 1
     assert lines.count(f"{install} '.[test]' && python3 tests/check.py") == 1
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,22 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(tmp_path, settings, said):
     points(run=tmp_path / "run").run(2, progress=False).close()
     with pytest.raises(ValueError, match=said):
         points(run=tmp_path / "run", resume=True, **settings)
+
+
+def test_a_run_whose_first_candidates_failed_goes_on(tmp_path):
+    """While there is no best, nan is recorded and found again."""
+
+    class Half(Points):
+        def evaluate(self, genomes):
+            ok = genomes[:, 0] < 0.5
+            return qdkit.Evaluation(genomes.sum(1), genomes[:, :2], outcome=np.where(ok, "ok", "failed"))
+
+    half = lambda **settings: qdkit.Search(Half(), Grid((5, 5), BOX), Jitter(), batch=1, run=tmp_path, **settings)
+    with half() as search:
+        search.run(18, progress=False)
+        assert np.isnan(search.commits[0].best)
+    with half(resume=True) as again:
+        assert len(again.commits) == 18
 
 
 def test_an_operator_that_came_out_otherwise_is_noticed(tmp_path):
@@ -314,6 +332,48 @@ def test_nothing_in_a_run_is_executed(tmp_path):
     assert rebuilt({"is": "qdkit.archives.grid:math", "with": {}}) is None
 
 
+def test_a_step_is_read_without_a_scan_of_the_run(tmp_path):
+    """Opening and going on take time with the length of a run, not with its square."""
+    with points(run=tmp_path / "run").run(3, progress=False) as search:
+        ledger, asked = search.ledger, []
+        ledger._db.set_trace_callback(asked.append)
+        assert ledger.batch(2).id.tolist() == list(range(16, 24))
+        ledger._db.set_trace_callback(None)
+        plans = [row[3] for row in ledger._read(f"explain query plan {asked[0]}")]
+    assert any("candidates" in plan for plan in plans) and not any("SCAN" in plan for plan in plans)
+
+
+def test_answers_that_come_while_the_disk_is_busy_share_a_transaction(tmp_path):
+    """One transaction for all that wait, on disk when `keep` returns; one that cannot be written fails alone."""
+    with texts(run=tmp_path / "run") as search:
+        ledger, begun, failed = search.ledger, [], []
+        ledger.keep(0, 0, {}, {"text": "the first"}, 0.0)
+
+        def keep(task):
+            try:
+                ledger.keep(task, 0, {}, {"text": str(task)}, 0.0)
+            except sqlite3.IntegrityError as error:
+                failed.append((task, str(error)))
+
+        def kept_at_once(tasks):
+            threads = [threading.Thread(target=keep, args=(task,)) for task in tasks]
+            with ledger._lock:  # as it is while a transaction goes to the disk
+                for thread in threads:
+                    thread.start()
+                while len(ledger._waiting) < len(threads):
+                    threading.Event().wait(0.001)
+            for thread in threads:
+                thread.join()
+
+        ledger._db.set_trace_callback(lambda statement: begun.append(statement) if "begin" in statement else None)
+        kept_at_once(range(1, 9))
+        assert begun == ["begin immediate"] and not failed
+        kept_at_once([9, 0, 10])  # call 0 of task 0 is there already
+        assert [task for task, _ in failed] == [0] and "unique" in failed[0][1].lower()
+    with contextlib.closing(sqlite3.connect(tmp_path / "run" / "run.db")) as file:
+        assert file.execute("select task from answers order by task").fetchall() == [(i,) for i in range(11)]
+
+
 def test_genomes_of_json_and_bytes_come_back_as_they_were():
     """A program is a mapping of paths to texts, and bytes are bytes."""
     for genomes in ([{"main.py": "x = 1", "b/c.py": ""}], [b"\x00\xff", b""], [[1, 2.5, None, "a"]]):
@@ -339,3 +399,26 @@ def test_soak_killed_at_every_write(tmp_path, moment, world, settings):
     with make(**settings) as whole:
         expected = whole.run(STEPS, progress=False).ledger.dump()
     assert went_on(lambda **place: make(**settings, **place), tmp_path / "run") == expected
+
+
+@pytest.mark.parametrize("ending", ["search.close()", "raise SystemExit"])
+def test_a_run_that_ends_while_calls_come_in_does_not_crash(tmp_path, ending):
+    """Threads that bring answers when the run is closed, or the process ends, get an error and nothing worse."""
+    script = f"""
+import threading
+from tests.worlds import points
+search = points(run={str(tmp_path / "run")!r}).run(2, progress=False)
+started = threading.Barrier(9)
+def bring(task):
+    started.wait()
+    for call in range(1000):
+        search.ledger.keep(100 + task, call, {{}}, {{}}, 0.0)
+threading.excepthook = lambda error: None
+for task in range(8):
+    threading.Thread(target=bring, args=(task,), daemon=True).start()
+started.wait()
+{ending}
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent.parent, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert qdkit.load(tmp_path / "run").summary()["evaluations"] == 16

@@ -32,8 +32,11 @@ from qdkit.llm.model import size_of
 from qdkit.llm.pace import _PACES, OUTAGE, Clock, OutOfPatience, Pace, pace_of
 from qdkit.llm.prices import dollars
 from qdkit.llm.schema import misfit, parsed
+from qdkit.progress import forecast
 from qdkit.record import NOTHING, Cost, Exhausted, recording
 from qdkit.testing import FAULTS, RESET, ModelServer, Raw, Reply, error
+
+from .worlds import Hasty
 
 STOPS = ("bad key", "no credit", "unknown model", "context too long", "bad request")
 PASSING = ("busy", "busy for a while", "broken", "overloaded", "hang", "reset", "cut off", "bad json", "html")
@@ -511,19 +514,6 @@ def test_an_outage_loses_no_question_and_costs_few_calls():
         assert len(server.log) <= 2 * 64
 
 
-class Hasty(Clock):
-    """A real clock for threads, in which a second takes a hundredth."""
-
-    def now(self):
-        return super().now() * 100
-
-    def sleep(self, seconds):
-        super().sleep(seconds / 100)
-
-    def wait(self, condition, seconds):
-        super().wait(condition, seconds / 100)
-
-
 def asked_by_threads(llm, threads, each):
     """The answers to `each` questions of so many threads."""
     answers = []
@@ -643,6 +633,12 @@ def test_a_model_s_price_makes_the_forecast():
     """What a budget buys is told before the run from the price of a call."""
     llm = LLM("m", base_url="http://localhost:1/v1", prices=PRICES)
     assert "buys about 500 calls" in Budget(dollars=1).forecast(llm.cost(1000, 500))
+
+
+def test_a_model_with_several_roles_is_forecast_once():
+    """Two operators may share a model: what it costs is told once, and that its price is unknown as well."""
+    llm = LLM("m", base_url="http://localhost:1/v1")
+    assert len(forecast([llm, llm], Budget(evaluations=9))) == 2
 
 
 # functions in a model's stead

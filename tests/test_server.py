@@ -171,7 +171,7 @@ def test_many_connections_are_served_at_once():
 
 
 def test_it_runs_as_a_process_of_its_own():
-    """`python -m qdkit.testing.server` prints its URL and serves there."""
+    """`python -m qdkit.testing.server` prints its URL, serves there and tells what it served."""
     root = Path(__file__).parents[1]
     command = [sys.executable, "-m", "qdkit.testing.server", "--latency", "0.01", "--tail", "0.01"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=dict(os.environ)) as process:
@@ -180,6 +180,9 @@ def test_it_runs_as_a_process_of_its_own():
             link = http.client.HTTPConnection(netloc, timeout=10)
             link.request("GET", "/v1/models")
             assert json.loads(link.getresponse().read())["data"][0]["id"] == "test-model"
+            link.request("GET", "/log")
+            first, own = json.loads(link.getresponse().read())
+            assert first["path"] == "/v1/models" and first["arrived"] <= first["answered"] <= own["arrived"]
             link.close()
         finally:
             process.terminate()

@@ -10,6 +10,7 @@ import pytest
 from qdkit.archives import CVT, Grid
 from qdkit.domains import Arm, Plateau, Rastrigin, Respell, Sphere, UnitArm, Words
 from qdkit.elites import Archive
+from qdkit.operators import Gaussian, Line, Portfolio, Rewrite, cma_me
 from qdkit.testing import check_archive, check_domain, check_operator
 from qdkit.types import Evaluation, Operator, Proposal
 
@@ -47,6 +48,31 @@ def test_respell_conforms():
     """Also when it is asked for another number of words."""
     check_operator(Respell(), Words())
     check_operator(Respell(), Words(), seed=3, n=7)
+
+
+ARM = Arm(4)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        Gaussian(0.1, limits=ARM.limits),
+        Line(0.1, limits=ARM.limits),
+        cma_me(4, ARM.bounds, batch=4),
+        cma_me(4, ARM.bounds, batch=2, emitters=2, ranker="rd"),
+        Portfolio([Gaussian(0.1), Line(0.1)]),
+        Portfolio([cma_me(4, ARM.bounds, batch=2), Gaussian(0.1)], name="mixed"),
+    ],
+    ids=["gaussian", "line", "cma-me", "cma-me twice", "portfolio", "mixed"],
+)
+def test_built_in_operators_over_vectors_conform(operator):
+    """Every operator of the room keeps its promises, those of pyribs in it too."""
+    check_operator(operator, ARM)
+
+
+def test_rewriting_conforms():
+    """An operator that asks conforms if who answers does."""
+    check_operator(Rewrite(lambda prompt: prompt[::-1], "{genome}"), Words())
 
 
 class Points:

@@ -26,6 +26,7 @@ from qdkit.archives import CVT, Grid
 from qdkit.elites import Elites
 from qdkit.viz.cells import intervals, voronoi
 from qdkit.viz.colour import EMPTY
+from qdkit.viz.look import number
 from qdkit.viz.pictures import fitted, plain, spread
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -256,6 +257,15 @@ def test_progress_draws_the_history_on_the_axes_it_is_given():
     assert axes[0].get_title(loc="right") == "47.3%"
     with pytest.raises(ValueError, match="progress draws on 3 axes"):
         viz.progress(filled(PLANE, []), axes[:2])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(11301.7, "11302"), (-58513.2, "-58513"), (0.00343, "0.00343"), (47.31, "47.31"), (2e12, "2e+12")],
+)
+def test_numbers_are_written_without_an_exponent_where_they_can_be(value, text):
+    """A score of five digits or more is a whole number, as one would say it; the others have four digits."""
+    assert number(value) == text
 
 
 def test_histogram_and_profile_count_the_elites():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 
 import qdkit
 from qdkit.archives import Grid
-from qdkit.types import NOBODY
+from qdkit.llm.pace import Clock
 
 BOX = ((0.0, 1.0), (0.0, 1.0))
 
@@ -57,6 +58,15 @@ class Texts:
         )
 
 
+class Deadly(Texts):
+    """Texts of which one kills the process that evaluates it."""
+
+    def evaluate(self, genomes):
+        if "die" in genomes:
+            os._exit(1)
+        return super().evaluate(genomes)
+
+
 class Chatter(qdkit.Operator):
     """Adds a word or drops one."""
 
@@ -70,6 +80,19 @@ class Chatter(qdkit.Operator):
             for p in context.parents.genome
         ]
         return qdkit.Proposal.of(texts, self.name, context.parents)
+
+
+class Hasty(Clock):
+    """A real clock for threads, in which a second takes a hundredth."""
+
+    def now(self):
+        return super().now() * 100
+
+    def sleep(self, seconds):
+        super().sleep(seconds / 100)
+
+    def wait(self, condition, seconds):
+        super().wait(condition, seconds / 100)
 
 
 def points(**settings):
@@ -92,6 +115,3 @@ def brute_force(batches, archive):
         if cell >= 0 and (cell not in best or candidate.objective > best[cell][0]):
             best[cell] = (candidate.objective, candidate.id)
     return best
-
-
-__all__ = ["BOX", "NOBODY", "Chatter", "Jitter", "Points", "Texts", "brute_force", "points", "texts"]

@@ -1,8 +1,9 @@
 """The door to language models: questions go out, answers with names for what went wrong come in.
 
 `model` holds `LLM` and `answer_of`, through which every part of qdkit asks; `question` and `answer` are what
-passes; `call` makes one recorded call out of `client` (the connection), `pace` (when to send), `fault` (what
-went wrong) and `prices`. A call is written into the record of its task before its answer is used.
+passes; `recorded` plays answers back from a file; `call` makes one recorded call out of `client` (the
+connection), `pace` (when to send), `fault` (what went wrong) and `prices`. A call is written into the record
+of its task before its answer is used.
 """
 
 from qdkit.llm.answer import Answer, AnswerOutcome, Token, Usage
@@ -12,6 +13,7 @@ from qdkit.llm.fault import ModelError
 from qdkit.llm.model import LLM, Ask, Model, answer_of
 from qdkit.llm.pace import Limits
 from qdkit.llm.question import Question, bytes_of, data_url
+from qdkit.llm.recorded import Recorded
 from qdkit.record import Unanswered
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Model",
     "ModelError",
     "Question",
+    "Recorded",
     "Token",
     "Unanswered",
     "Usage",

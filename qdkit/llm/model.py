@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from qdkit.llm.answer import Answer, AnswerOutcome, Usage, answer_in, read_answer, read_usage
 from qdkit.llm.call import Call, Heard, recorded
 from qdkit.llm.client import OPENAI, Server, server_at
-from qdkit.llm.fault import Fault
+from qdkit.llm.fault import Fault, ModelError
 from qdkit.llm.pace import UNLIMITED, Limits
 from qdkit.llm.prices import Prices, checked, dollars
 from qdkit.llm.question import Message, Question
@@ -49,16 +49,17 @@ class LLM:
     options: further fields of every request, such as `{"top_p": 0.9, "reasoning_effort": "low"}`.
     """
 
+    # Where, when and at what price a model is asked is not what it is asked: a run goes on with another.
     model: str
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     system: str = ""
     temperature: float | None = None
     max_tokens: int = 4096
-    prices: Prices = field(default_factory=dict)
-    timeout: float = 120.0
-    patience: float = 300.0
-    limits: Limits = UNLIMITED
+    prices: Prices = field(default_factory=dict, repr=False)
+    timeout: float = field(default=120.0, repr=False)
+    patience: float = field(default=300.0, repr=False)
+    limits: Limits = field(default=UNLIMITED, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,12 +87,23 @@ class LLM:
 
     __call__ = ask
 
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a key or an address to ask with."""
+        try:
+            return bool(self.server)
+        except ModelError:
+            return False
+
     def body(self, question: Question) -> dict[str, Any]:
         """The request, exactly as it is sent and recorded."""
         longest = self.max_tokens if question.max_tokens is None else question.max_tokens
+        return {self._longest(): longest, **self.asks(question)}
+
+    def asks(self, question: Question) -> dict[str, Any]:
+        """The request but for the limit of tokens, which servers call by different names."""
         warmth = self.temperature if question.temperature is None else question.temperature
-        body: dict[str, Any] = {"model": self.model, "messages": question.messages(self.system)}
-        body |= {self._longest(): longest, **self.options}
+        body: dict[str, Any] = {"model": self.model, "messages": question.messages(self.system), **self.options}
         body |= {"temperature": warmth} if warmth is not None else {}
         body |= {"seed": question.seed} if question.seed is not None else {}
         body |= {"logprobs": True, "top_logprobs": question.logprobs} if question.logprobs else {}
@@ -139,7 +151,7 @@ def answer_of(ask: Ask, question: str | Sequence[Message] | Question) -> Answer:
     question = Question.of(question)
     if isinstance(ask, Model):
         return ask.ask(question)
-    request = {"function": getattr(ask, "__name__", type(ask).__name__), "prompt": question.text()}
+    request = {"function": named(ask), "prompt": question.text()}
     record = current()
     known = record.recall(request)
     if known is not None:
@@ -152,6 +164,11 @@ def answer_of(ask: Ask, question: str | Sequence[Message] | Question) -> Answer:
         answer = answer_in(said, question, model=request["function"], cost=Cost())
         record.keep(request, answer.to_json())
     return answer
+
+
+def named(ask: Ask) -> str:
+    """The name of a model, or of a function."""
+    return str(getattr(ask, "model", None) or getattr(ask, "__name__", type(ask).__name__))
 
 
 def size_of(value: Any) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -51,6 +52,7 @@ class Emitter(Operator):
         self.size, self.name = int(trial.batch_size), name or type(trial).__name__
         self._emitter: Any = None
         self._awaiting = False  # whether it has yet to hear of its last batch
+        self._asked: Proposal | None = None  # that batch, once it is made
 
     def __repr__(self) -> str:
         return f"Emitter({self.name!r}, size={self.size})"
@@ -61,7 +63,7 @@ class Emitter(Operator):
         return getattr(self._emitter, "restarts", 0)
 
     def turn(self, n: int) -> Operator:
-        """Itself, if it makes `n` and has heard of all that it made before."""
+        """Its next batch, if it makes `n` and has heard of all that it made before."""
         if n != self.size:
             raise ValueError(
                 f"the emitter {self.name!r} makes {self.size} candidates a step and the search asked for {n}: "
@@ -70,14 +72,21 @@ class Emitter(Operator):
         if self._awaiting:
             raise RuntimeError(
                 f"the emitter {self.name!r} was asked for a batch before it heard of its last, "
-                "and it learns from each before it makes the next: search with ahead=1, or build it anew "
-                "if its last batch was given up"
+                "and it learns from each before it makes the next: search with ahead=1"
             )
-        self._awaiting = True
-        return self
+        self._awaiting, self._asked = True, None
+        return _Turn(self, self.name, self.arity, self.size)
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        """What the emitter asks for. It moves on with this; `turn` sees to it that nobody else is at work."""
+        raise TypeError("an emitter only gives turns: call turn(n).propose(...)")
+
+    def ask(self, key: Key, context: Context) -> Proposal:
+        """The batch of this turn: made when it is first asked for, and the same however often it is."""
+        if self._asked is None:
+            self._asked = self._make_batch(key, context)
+        return self._asked
+
+    def _make_batch(self, key: Key, context: Context) -> Proposal:
         elites = floats(context.parents.genome, self.name) if len(context.parents) else np.empty(0)
         self._archive.show(elites)
         if self._emitter is None:
@@ -94,6 +103,19 @@ class Emitter(Operator):
         place = _middle_if_unknown(made.descriptor, self._archive.lower_bounds)
         self._emitter.tell(np.asarray(made.genome), _worst_if_unknown(made.objective), place, result)
         self._awaiting = False
+
+
+@dataclass(frozen=True)
+class _Turn(Operator):
+    """One turn of an emitter."""
+
+    emitter: Emitter
+    name: str
+    arity: int
+    size: int
+
+    def propose(self, key: Key, context: Context, n: int) -> Proposal:
+        return self.emitter.ask(key, context)
 
 
 def cma_me(
@@ -114,14 +136,33 @@ def cma_me(
     ranker: what it follows: "2imp" improvement, "rd" a random direction of descriptors, "obj" the
       objective alone; and the others of `ribs.emitters.rankers`.
     """
-    from ribs.emitters import EvolutionStrategyEmitter
-
+    emitters_of_pyribs = _pyribs()
     start = np.broadcast_to(np.asarray(x0, np.float64), solution_dim)
 
     def make(archive: Any, seed: int) -> Any:
-        return EvolutionStrategyEmitter(archive, x0=start, sigma0=sigma, ranker=ranker, batch_size=batch, seed=seed)
+        return emitters_of_pyribs.EvolutionStrategyEmitter(
+            archive, x0=start, sigma0=sigma, ranker=ranker, batch_size=batch, seed=seed
+        )
 
     return Portfolio([Emitter(make, solution_dim, bounds, f"cma-me {i}") for i in range(emitters)], name="cma-me")
+
+
+def _pyribs() -> Any:
+    """`ribs.emitters`, without compiling it.
+
+    pyribs has numba compile the arithmetic of its strategies anew in every process, which takes
+    seconds and makes nothing faster: 200 candidates of 12 or 100 numbers take as long without.
+    """
+    import numba
+
+    numba_config: Any = numba.config
+    compiles = numba_config.DISABLE_JIT
+    numba_config.DISABLE_JIT = True
+    try:
+        import ribs.emitters
+    finally:
+        numba_config.DISABLE_JIT = compiles
+    return ribs.emitters
 
 
 class _Face:

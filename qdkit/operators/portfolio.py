@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from qdkit.elites import Added
-from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Proposal
+from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Outcome, Proposal
 
 
 class Portfolio(Operator):
@@ -31,6 +31,7 @@ class Portfolio(Operator):
         self.weights = np.ones(len(self.operators)) if weights is None else np.asarray(weights, np.float64)
         _check(self.operators, self.weights)
         self.arity = max(operator.arity for operator in self.operators)
+        self.inspirations = max(operator.inspirations for operator in self.operators)
         self._sizes = [operator.size for operator in self.operators]
         self.size = sum(size or 0 for size in self._sizes) if None not in self._sizes else None
         self._free = np.array([size is None for size in self._sizes])
@@ -38,6 +39,11 @@ class Portfolio(Operator):
 
     def __repr__(self) -> str:
         return f"Portfolio({list(self.operators)!r}, weights={self.weights.tolist()!r})"
+
+    @property
+    def models(self) -> list[Any]:
+        """Whom its operators ask."""
+        return [model for operator in self.operators for model in operator.models]
 
     def turn(self, n: int) -> Operator:
         """The operators at work in the next `n` candidates."""
@@ -89,6 +95,11 @@ class Shared(Operator):
     def arity(self) -> int:  # type: ignore[override]  # of the operators at work, not of all
         """The greatest among the parts."""
         return max(operator.arity for operator, _ in self.parts)
+
+    @property
+    def inspirations(self) -> int:  # type: ignore[override]  # likewise
+        """The most that any of the parts likes to see."""
+        return max(operator.inspirations for operator, _ in self.parts)
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
         keys = jax.random.split(key, len(self.parts))
@@ -142,4 +153,8 @@ def _joined(made: Sequence[Proposal]) -> Proposal:
     else:
         genome = [one for part in made for one in part.genome]
     origin: list[Any] = [name for part in made for name in part.origin]
-    return Proposal(genome, np.concatenate([pad(part.parents) for part in made]), origin)
+    outcome = [
+        one for part in made for one in ([Outcome.OK] * len(part.origin) if part.outcome is None else part.outcome)
+    ]
+    notes = [one for part in made for one in ([{}] * len(part.origin) if part.notes is None else part.notes)]
+    return Proposal(genome, np.concatenate([pad(part.parents) for part in made]), origin, outcome, notes)

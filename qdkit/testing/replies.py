@@ -113,22 +113,38 @@ def mutated(body: Mapping[str, Any]) -> str:
     """The default answer: what the prompt ends with, a little changed; the same request, the same answer.
 
     A JSON schema is filled in. Of a prompt with fenced code the last block comes back with one number
-    nudged; of any other, the last paragraph with two words swapped.
+    nudged (between its EVOLVE-BLOCK marks, if it has any), as a patch where the prompt shows how a
+    SEARCH/REPLACE block looks; of any other, the last paragraph with two words swapped.
     """
     rng, prompt = random.Random(json.dumps(body, sort_keys=True)), prompt_of(body)
     if schema := body.get("response_format", {}).get("json_schema", {}).get("schema"):
         return json.dumps(_filled(schema, rng))
-    if blocks := re.findall(r"```\w*\n.*?```", prompt, re.DOTALL):
-        numbers = list(re.finditer(r"(?<![\w.])\d+(\.\d+)?", blocks[-1]))
-        if not numbers:
-            return blocks[-1]
-        spot = rng.choice(numbers)
-        nudged = f"{float(spot.group()) * rng.uniform(0.9, 1.1):.6g}" if "." in spot.group() else str(rng.randint(0, 9))
-        return blocks[-1][: spot.start()] + nudged + blocks[-1][spot.end() :]
+    if code := re.findall(r"```\w*\n.*?```", prompt, re.DOTALL):
+        start, stop = _may_change(code[-1])
+        block = _nudged(code[-1][start:stop], rng)
+        if "<<<<<<< SEARCH" in prompt:
+            return f"<<<<<<< SEARCH\n{code[-1][start:stop]}=======\n{block}>>>>>>> REPLACE"
+        return code[-1][:start] + block + code[-1][stop:]
     words = (prompt.strip().split("\n\n")[-1]).split() or ["nothing"]
     i, j = rng.randrange(len(words)), rng.randrange(len(words))
     words[i], words[j] = words[j], words[i]
     return " ".join(words)
+
+
+def _may_change(fenced: str) -> tuple[int, int]:
+    """From where to where a fenced block may change: within its first EVOLVE-BLOCK, or between its fences."""
+    marked = re.search(r"EVOLVE-BLOCK-START.*\n((?:.*\n)*?).*EVOLVE-BLOCK-END", fenced)
+    return marked.span(1) if marked else (fenced.index("\n") + 1, len(fenced) - 3)
+
+
+def _nudged(code: str, rng: random.Random) -> str:
+    """`code` with one of its numbers, if there is one, another."""
+    numbers = list(re.finditer(r"(?<![\w.])\d+(\.\d+)?", code))
+    if not numbers:
+        return code
+    spot = rng.choice(numbers)
+    nudged = f"{float(spot.group()) * rng.uniform(0.9, 1.1):.6g}" if "." in spot.group() else str(rng.randint(0, 9))
+    return code[: spot.start()] + nudged + code[spot.end() :]
 
 
 def _filled(schema: Mapping[str, Any], rng: random.Random) -> Any:

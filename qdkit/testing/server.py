@@ -6,7 +6,8 @@ It speaks what qdkit asks of an OpenAI-compatible server: `/v1/chat/completions`
     with ModelServer(["a first answer", FAULTS["broken"], "a second"]) as server:
         LLM("any-model", base_url=server.url).ask("hello")
 
-In a process of its own: `python -m qdkit.testing.server --latency 1.0` prints its URL.
+In a process of its own: `python -m qdkit.testing.server --latency 1.0` prints its URL, and tells at `/log` what
+it was asked when.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class ModelServer:
         """What the next request to `path` is told."""
         if path == "/v1/models":
             return _json({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
+        if path == "/log":
+            return _json([{k: v for k, v in vars(x).items() if k not in ("body", "key")} for x in [*self.log]])
         if path == "/v1/embeddings":
             return _json(embeddings(body))
         if path != "/v1/chat/completions":
@@ -176,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner.log.append(exchange)
         said = owner.say(self.path, body)
         seconds = owner.latency(body) if callable(owner.latency) else owner.latency
-        if seconds > 0 and self.path != "/v1/models":
+        if seconds > 0 and self.path not in ("/v1/models", "/log"):
             owner.closing.wait(seconds)
         if isinstance(said, Hang):
             owner.closing.wait(min(said.seconds, threading.TIMEOUT_MAX))

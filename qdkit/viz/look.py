@@ -103,5 +103,5 @@ def labels(archive: Any, axis: int) -> tuple[str, ...] | None:
 
 
 def number(value: float) -> str:
-    """Four digits."""
-    return f"{value:.4g}"
+    """Four digits, and more where a whole number has more: a score of 11302 is not 1.13e+04."""
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"

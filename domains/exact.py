@@ -1,0 +1,42 @@
+"""Floats taken at their word: integer arithmetic on the exact values of float64 numbers.
+
+A float64 is an integer over a power of two. A referee that brings all its numbers to one power of
+two compares, adds and multiplies integers from there on, so it needs no tolerance, and rounds once,
+at the end, in the direction that flatters nobody.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+
+def integers(values: Iterable[float]) -> tuple[list[int], int]:
+    """The finite `values` as integers over one power of two: value = integer / 2**shift, exactly."""
+    ratios = [float(value).as_integer_ratio() for value in values]
+    shift = max((bottom.bit_length() - 1 for _, bottom in ratios), default=0)
+    return [top << (shift + 1 - bottom.bit_length()) for top, bottom in ratios], shift
+
+
+def below(exact: Fraction) -> float:
+    """The greatest float64 that is not above `exact`; -inf where no other is."""
+    if abs(exact) > sys.float_info.max:
+        return sys.float_info.max if exact > 0 else -math.inf
+    nearest = exact.numerator / exact.denominator  # integers divide correctly rounded, whatever their size
+    return nearest if Fraction(nearest) <= exact else math.nextafter(nearest, -math.inf)
+
+
+def convolution(a: Sequence[int], b: Sequence[int]) -> list[int]:
+    """`[len(a) + len(b) - 1]`: sums of a[i] * b[k - i], of integers that are not negative.
+
+    Kronecker's substitution: each row of integers becomes the digits of one long integer, in a base
+    so great that no sum carries, and one multiplication does all of them.
+    """
+    bound = max(a) * max(b) * min(len(a), len(b))
+    width = bound.bit_length() // 8 + 1  # bytes a digit
+    one, other = (int.from_bytes(b"".join(x.to_bytes(width, "little") for x in row), "little") for row in (a, b))
+    terms = len(a) + len(b) - 1
+    digits = (one * other).to_bytes(terms * width, "little")
+    return [int.from_bytes(digits[k : k + width], "little") for k in range(0, terms * width, width)]

@@ -1,0 +1,66 @@
+"""Plane geometry on integer points, exact, and two ways to say what a set of points looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from .exact import integers
+
+Point = tuple[int, int]
+
+
+def lattice(points: np.ndarray) -> tuple[list[Point], int]:
+    """Float points `[n, 2]` as integer points over one power of two, exactly; see `exact.integers`."""
+    flat, shift = integers(points.ravel().tolist())
+    return list(zip(flat[::2], flat[1::2], strict=True)), shift
+
+
+def twice_area(a: Point, b: Point, c: Point) -> int:
+    """Twice the area of a triangle; positive if it turns left."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def distance2(a: Point, b: Point) -> int:
+    """The square of a distance."""
+    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
+
+
+def hull(points: Sequence[Point]) -> list[Point]:
+    """The corners of the convex hull, turning left; a point on an edge is none (Andrew 1979)."""
+    order = sorted(set(points))
+    chains: list[list[Point]] = []
+    for row in (order, order[::-1]):
+        chain: list[Point] = []
+        for point in row:
+            while len(chain) > 1 and twice_area(chain[-2], chain[-1], point) <= 0:
+                chain.pop()
+            chain.append(point)
+        chains.append(chain[:-1])
+    return chains[0] + chains[1]
+
+
+def twice_polygon(corners: Sequence[Point]) -> int:
+    """Twice the area of a polygon whose corners turn left."""
+    return sum(a[0] * b[1] - a[1] * b[0] for a, b in zip(corners, [*corners[1:], *corners[:1]], strict=True))
+
+
+def least_twice_area(points: Sequence[Point]) -> int:
+    """Twice the area of the smallest triangle among the points."""
+    return min(abs(twice_area(a, b, c)) for a, b, c in combinations(points, 3))
+
+
+def radial_spread(points: np.ndarray) -> float:
+    """How much the distances from the centroid differ: their deviation over their mean; 0 for a ring."""
+    scaled = points / max(np.abs(points).max(), np.finfo(float).tiny)
+    distance = np.linalg.norm(scaled - scaled.mean(0), axis=1)
+    return float(distance.std() / distance.mean())
+
+
+def affine_spread(points: np.ndarray) -> float:
+    """`radial_spread` after the affine map that makes the points as wide as high: the same for every affine image."""
+    scaled = points / max(np.abs(points).max(), np.finfo(float).tiny)
+    round_, *_ = np.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
+    return radial_spread(round_)

@@ -1,0 +1,82 @@
+"""The mathematical problems as program domains: programs that hand in an answer, scored by the exact referees."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from .autocorrelation import Autocorrelation
+from .circle_packing import CirclePacking
+from .heilbronn import Heilbronn
+from .min_max_distance import MinMaxDistance
+from .overlap import MinimumOverlap
+from .problem import Problem
+from .program import Program
+from .sums_differences import SumsDifferences
+
+Level = Literal["auto", "bubblewrap", "landlock", "none"]
+
+
+def solving(problem: Problem, **settings: Any) -> Program:
+    """Programs whose function `solve` answers a problem; `settings` are those of `Program`."""
+    named = {
+        "shape": (20, 20),
+        "bounds": problem.bounds,
+        "names": problem.names,
+        "floor": problem.floor,
+        "arguments": problem.arguments,
+    }
+    files = {"seed.py": problem.program}
+    return Program(files, "seed.py:solve", problem.task, problem.score, draws=problem.draw, **{**named, **settings})
+
+
+def circle_packing(*, n: int = 26, seconds: float = 2.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+    """Programs that pack circles into the unit square.
+
+    n: how many circles.
+    seconds: wall time of a program.
+    sandbox: how programs are isolated: the strongest that works here, or one by name.
+    workers: how many programs run at once.
+    """
+    return solving(CirclePacking(n), bounds=((0.0, 0.6), (0.0, 1.0)), seconds=seconds, sandbox=sandbox, workers=workers)
+
+
+def heilbronn(*, n: int = 13, seconds: float = 2.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+    """Programs that place points in a convex region without a small triangle.
+
+    n: how many points.
+    seconds, sandbox, workers: as for circle_packing.
+    """
+    return solving(Heilbronn(n), seconds=seconds, sandbox=sandbox, workers=workers)
+
+
+def min_max_distance(*, n: int = 16, seconds: float = 2.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+    """Programs that place points so that the greatest distance is a small multiple of the least.
+
+    n: how many points.
+    seconds, sandbox, workers: as for circle_packing.
+    """
+    return solving(MinMaxDistance(n), seconds=seconds, sandbox=sandbox, workers=workers)
+
+
+def autocorrelation(*, seconds: float = 5.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+    """Programs that find a step function with a small autocorrelation.
+
+    seconds, sandbox, workers: as for circle_packing.
+    """
+    return solving(Autocorrelation(), seconds=seconds, sandbox=sandbox, workers=workers)
+
+
+def overlap(*, seconds: float = 5.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+    """Programs that find a step function for Erdős' minimum overlap.
+
+    seconds, sandbox, workers: as for circle_packing.
+    """
+    return solving(MinimumOverlap(), seconds=seconds, sandbox=sandbox, workers=workers)
+
+
+def sums_differences(*, seconds: float = 5.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+    """Programs that find a set with many differences and few sums.
+
+    seconds, sandbox, workers: as for circle_packing.
+    """
+    return solving(SumsDifferences(), seconds=seconds, sandbox=sandbox, workers=workers)

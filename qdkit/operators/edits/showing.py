@@ -1,0 +1,159 @@
+"""What a model is shown: programs with their scores, what the referee said, and the kind to aim for.
+
+Each prompt is a template beside this file. A paragraph of it that is one name in braces becomes
+that section, or goes where there is nothing to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qdkit.plain import to_json
+from qdkit.programs import Files, blocks
+from qdkit.types import Batch, Candidate, Context, Outcome
+
+MINE = ("model", "dollars", "edit")  # notes that operators and not referees have written
+SAID = 1500  # characters of one note, and of all notes together twice as many
+ROOM = 30_000  # characters for programs that are shown beside those to be edited
+
+
+def prompt(template: str, task: str, names: Sequence[str], context: Context, edited: Sequence[Candidate]) -> str:
+    """The question of a kind of edit about the programs `edited`.
+
+    names: of the axes of the descriptor, or none.
+    context: its inspirations are shown as other programs, its target as the kind to aim for, its
+      notes as what the search has learnt.
+    """
+    others = [] if context.inspirations is None else list(context.inspirations)
+    files = edited[0].genome
+    scores = told_apart([c.objective for c in (*others, *edited)])
+    shown = [_program(c, score, names) for c, score in zip((*others, *edited), scores, strict=True)]
+    return filled(
+        template,
+        task=task.strip(),
+        learnt=_section("What the search has learnt", [context.notes.strip()]),
+        others=_section("Other programs: the best, then those nearest in kind", shown[: len(others)]),
+        programs="\n\n".join(shown[len(others) :]),
+        aim=_aim(context.target, names),
+        path=next(iter(files)),
+        marks=_marks(files),
+    )
+
+
+def filled(template: str, **sections: str) -> str:
+    """A template by its name, with its sections; what they say in braces stays as they say it."""
+    paragraphs = [part for part in _template(template) if sections.get(part[1:-1], part)]
+    fill = lambda found: sections.get(found[1], found[0])
+    return "\n\n".join(re.sub(r"\{(\w+)\}", fill, part) for part in paragraphs)
+
+
+def told_apart(values: Sequence[float]) -> list[str]:
+    """Numbers as texts of 6 significant digits, or as many as it takes that different ones look different."""
+    different = len({repr(float(v)) for v in values})
+    every = ([f"{v:.{digits}g}" for v in values] for digits in range(6, 18))
+    return next(texts for texts in every if len(set(texts)) == different)
+
+
+def clipped(text: str, most: int) -> str:
+    """A text, its middle left out if it is longer than `most` characters: errors say most at their end."""
+    if len(text) <= most:
+        return text
+    head = most // 3
+    return f"{text[:head]}\n[{len(text) - most:,} characters left out]\n{text[head - most :]}"
+
+
+def neighbours(context: Context, edited: Sequence[Candidate], most: int) -> Batch | None:
+    """At most `most` of the inspirations: the best, then the nearest to the target or to what is edited.
+
+    Left out are the programs that are edited, and those for which there is no room. Distances are
+    measured in the spread of each axis.
+    """
+    if context.inspirations is None or most < 1:
+        return None
+    known = {_text(c.genome) for c in edited}
+    rows = [i for i, c in enumerate(context.inspirations) if _text(c.genome) not in known]
+    place = np.array(context.inspirations.descriptor, float)
+    at = np.asarray(edited[0].descriptor if context.target is None else context.target, float)
+    spread = np.ptp(place, axis=0)
+    far = np.nan_to_num(((place - at) / np.where(spread > 0, spread, 1.0)) ** 2, nan=np.inf).sum(1)
+    chosen: list[int] = []
+    room = ROOM
+    for i in rows[:1] + sorted(rows[1:], key=lambda i: far[i]):
+        size = len(_text(context.inspirations.genome[i]))
+        if len(chosen) < most and size <= room:
+            chosen, room = [*chosen, i], room - size
+    return context.inspirations.take(np.array(chosen, int)) if chosen else None
+
+
+def fence(text: str, language: str = "") -> str:
+    """A text as a fenced block, with a fence longer than any within it."""
+    longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
+    ticks = "`" * (longest + 1)
+    return f"{ticks}{language}\n{text}{'' if text.endswith(chr(10)) else chr(10)}{ticks}"
+
+
+def _program(candidate: Candidate, score: str, names: Sequence[str]) -> str:
+    """One program: its score and place, what was said of it, and its files."""
+    if candidate.outcome == Outcome.OK:
+        head = f"Score {score}; {_place(candidate.descriptor, names)}"
+    else:
+        head = f"No score: {candidate.outcome}"
+    said = {name: note for name, note in candidate.notes.items() if name not in MINE}
+    feedback = [f"What the referee said of it:\n\n{fence(_notes(said), 'text')}"] if said else []
+    files = [
+        f"{path}\n{fence(text, 'python' if path.endswith('.py') else '')}" for path, text in candidate.genome.items()
+    ]
+    return "\n\n".join([head, *feedback, *files])
+
+
+def _notes(said: Mapping[str, Any]) -> str:
+    texts = {name: note if isinstance(note, str) else to_json(note) for name, note in said.items()}
+    lines = [f"{name}:{_gap(text)}{clipped(text, SAID)}" for name, text in texts.items()]
+    return clipped("\n".join(lines), 2 * SAID)
+
+
+def _gap(text: str) -> str:
+    return "\n" if "\n" in text else " "
+
+
+def _place(descriptor: Sequence[float] | np.ndarray, names: Sequence[str]) -> str:
+    values = [f"{x:.6g}" for x in descriptor]
+    if len(names) != len(values):
+        return f"descriptor {', '.join(values)}"
+    return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+
+
+def _aim(target: np.ndarray | None, names: Sequence[str]) -> str:
+    if target is None:
+        return ""
+    return f"Aim for a program of this kind, with a score as high as can be there: {_place(target, names)}."
+
+
+def _section(title: str, parts: Sequence[str]) -> str:
+    return "\n\n".join([f"# {title}", *parts]) if any(parts) else ""
+
+
+def _marks(files: Files) -> str:
+    """Words about what must stay, if anything must."""
+    if all(blocks(text) == [slice(0, len(text))] for text in files.values()):
+        return ""
+    return (
+        "Only the lines between EVOLVE-BLOCK-START and EVOLVE-BLOCK-END may change. Everything else, these marks "
+        "included, stays as it is; an answer that changes it is refused."
+    )
+
+
+def _text(genome: Any) -> str:
+    return to_json(genome)
+
+
+@cache
+def _template(name: str) -> list[str]:
+    text = (Path(__file__).parent / f"{name}.md").read_text(encoding="utf-8")
+    return text.strip().split("\n\n")

@@ -1,0 +1,86 @@
+"""New texts from a language model that is shown an elite."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from qdkit.llm import Answer, AnswerOutcome, Ask, answer_of
+from qdkit.plain import to_json
+from qdkit.types import Candidate, Context, Key, Operator, Outcome, Proposal
+
+TRIES = 2  # an answer that cannot be used costs one more, not the candidate
+
+
+@dataclass(frozen=True)
+class Rewrite(Operator):
+    """Asks for a new text after showing an elite.
+
+    ask: a model (`qdkit.LLM`), or a plain function `str -> str`.
+    prompt: what it is asked; `{genome}`, `{objective}` and `{descriptor}` are filled in from the
+      elite, and other braces stay as they are.
+    name: "rewrite", or that of the model, where left out.
+
+    The answer, without spaces around it, is the new genome. One that was refused, cut short or left
+    empty is asked for once more; after that the candidate is `INVALID`, or `INFRASTRUCTURE` where
+    the server gave none, with the reason. The model that answered and what it cost are in the notes.
+    """
+
+    ask: Ask
+    prompt: str
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if "{genome}" not in self.prompt:
+            raise ValueError(
+                f"the prompt shows no elite: it needs {{genome}} where its text goes, and reads {self.prompt!r:.80}"
+            )
+        object.__setattr__(self, "name", self.name or getattr(self.ask, "model", "rewrite"))
+
+    @property
+    def models(self) -> tuple[Ask]:
+        """The one it asks."""
+        return (self.ask,)
+
+    def propose(self, key: Key, context: Context, n: int) -> Proposal:
+        rows = [self._row(parent) for parent in context.parents]
+        proposal = Proposal.of([row.text for row in rows], self.name, context.parents)
+        return proposal._replace(outcome=[row.outcome for row in rows], notes=[row.notes for row in rows])
+
+    def _row(self, parent: Candidate) -> _Row:
+        question, dollars = filled(self.prompt, parent), 0.0
+        for _ in range(TRIES):
+            answer = answer_of(self.ask, question)
+            dollars += answer.cost.dollars
+            if answer.ok or answer.outcome == AnswerOutcome.INFRASTRUCTURE:
+                break
+        return _Row(answer.text.strip() if answer.ok else "", _outcome(answer), _notes(answer, dollars))
+
+
+class _Row(NamedTuple):
+    text: str
+    outcome: Outcome
+    notes: Mapping[str, Any]
+
+
+def filled(prompt: str, candidate: Candidate) -> str:
+    """`prompt` with what is known of `candidate`. What a genome says in braces stays as it says it."""
+    shown = {
+        "genome": candidate.genome if isinstance(candidate.genome, str) else to_json(candidate.genome),
+        "objective": f"{candidate.objective:.9g}",
+        "descriptor": ", ".join(f"{x:.9g}" for x in candidate.descriptor),
+    }
+    return re.sub(r"\{(genome|objective|descriptor)\}", lambda found: shown[found[1]], prompt)
+
+
+def _outcome(answer: Answer) -> Outcome:
+    if answer.ok:
+        return Outcome.OK
+    return Outcome.INFRASTRUCTURE if answer.outcome == AnswerOutcome.INFRASTRUCTURE else Outcome.INVALID
+
+
+def _notes(answer: Answer, dollars: float) -> dict[str, Any]:
+    notes: dict[str, Any] = {"model": answer.model, "dollars": dollars if dollars == dollars else None}
+    return notes if answer.ok else notes | {"error": f"{answer.outcome}: {answer.error}"}

@@ -1,0 +1,104 @@
+"""What a command line asks for, as a value: kept in the run's ledger, and made into the same search again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qdkit import catalog
+
+if TYPE_CHECKING:
+    from qdkit.budget import Budget
+    from qdkit.search import Search
+
+# By what is searched, or that models are asked: candidates a step, and what a run is limited to where nothing else is.
+BATCH = {"numbers": 1000, "points": 16, "programs": 50, "models": 1}
+LIMITS: dict[str, dict[str, Any]] = {
+    "numbers": {"evaluations": 100_000},
+    "points": {"evaluations": 10_000, "seconds": 100.0},
+    "programs": {"evaluations": 20_000, "seconds": 100.0},
+    "models": {"evaluations": 1000},
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A search in words and numbers; see `qdkit run --help` for what each of them means.
+
+    settings: the options of the domain, the archive and the operator, by name.
+    """
+
+    domain: str
+    evaluations: int | None = None
+    seed: int = 1
+    batch: int | None = None
+    archive: str = "grid"
+    operator: str | None = None
+    model: tuple[str, ...] = ()
+    in_flight: int | None = None
+    budget: str | None = None
+    baseline: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Order:
+        """The order that `plain` wrote."""
+        tuples = lambda values: {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        plain: dict[str, Any] = tuples(kept)
+        return cls(**{**plain, "settings": tuples(kept["settings"])})
+
+    def plain(self) -> dict[str, Any]:
+        """JSON values, for the ledger."""
+        return asdict(self)
+
+    def limits(self) -> Budget:
+        """What the run may spend, evaluations included."""
+        from qdkit.budget import Budget
+
+        budget = Budget.parse(self.budget) if self.budget else Budget()
+        if self.evaluations is not None:
+            return replace(budget, evaluations=self.evaluations)
+        return budget if budget.limits() else Budget(**LIMITS[self.kind])
+
+    @property
+    def kind(self) -> str:
+        """What decides the defaults."""
+        return "models" if self.model else catalog.kind(catalog.found(self.domain))
+
+    def part(self) -> Any:
+        """The domain."""
+        part = catalog.found(self.domain)
+        return part(**self._mine(part)) if catalog.makes(part) else part
+
+    def search(self, run: Path, *, resume: bool = False) -> Search:
+        """The search, in its folder."""
+        from qdkit.search import Search
+
+        batch = BATCH[self.kind] if self.batch is None else self.batch
+        budget = self.limits()
+        domain = self.part()
+        cells = catalog.ARCHIVES[self.archive]
+        archive = cells(domain, **self._mine(cells))
+        archive, operator = catalog.baseline(self.baseline, domain, archive, self._operator(domain, batch))
+        at_once = 16 if self.model and self.baseline != "chain" else 1
+        in_flight = at_once if self.in_flight is None else self.in_flight
+        place: dict[str, Any] = {"budget": budget, "run": run, "resume": resume}
+        return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **place)
+
+    def _operator(self, domain: Any, batch: int) -> Any:
+        """The models in a portfolio, or the operator for numbers or texts; both if both are named, and for programs."""
+        from qdkit.llm import LLM
+        from qdkit.operators import Portfolio
+
+        asked = [catalog.asking(domain, LLM(name)) for name in self.model]
+        if self.operator is not None or not asked or catalog.kind(domain) == "programs":
+            made = catalog.operator(domain, self.operator)
+            asked.append(made(domain, batch, **self._mine(made)))
+        return asked[0] if len(asked) == 1 else Portfolio(asked)
+
+    def _mine(self, part: Any) -> dict[str, Any]:
+        """Those of the settings that are this part's."""
+        names = [option.name for option in catalog.options(part)]
+        return {name: self.settings[name] for name in names if self.settings.get(name) is not None}

@@ -1,0 +1,78 @@
+"""The pages that teach: what they tell a reader to write and to run is written and run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from qdkit import load
+from qdkit.archives import Grid
+from qdkit.cli import main
+from qdkit.testing import ModelServer, check_domain
+
+from .worlds import Texts
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+class Block(NamedTuple):
+    """A fenced block of a page: its language, what stands behind it, and its text."""
+
+    language: str
+    about: str
+    text: str
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / page if page == "README.md" else DOCS / page).read_text(encoding="utf-8")
+    return [Block(*found) for found in re.findall(r"^```(\w+) ?(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", ["new-domain.md"])
+def test_a_reader_who_does_what_the_page_says_gets_what_it_says(page, tmp_path, monkeypatch, capsys):
+    """In the order of the page: files are written, commands given, and Python run, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    room: dict[str, object] = {"__name__": page}
+    done = []
+    for language, about, text in blocks(page):
+        if about.startswith("file="):
+            path = Path(about.removeprefix("file="))
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        elif language == "python":
+            exec(compile(text, page, "exec"), room)
+        elif about == "run":
+            for line in text.splitlines():
+                try:
+                    main(shlex.split(line)[1:])
+                except SystemExit as end:
+                    assert not end.code, end.code
+        else:
+            continue
+        done.append(language)
+    assert done == ["python", "markdown", "python", "sh", "python", "python"]
+    assert len(list(tmp_path.glob("results/ruler-1/*.png"))) == 2
+    assert room["search"].summary()["occupied"] > 1  # type: ignore[attr-defined]
+
+
+def test_the_readme_does_what_it_shows(tmp_path, monkeypatch):
+    """Its three examples run as they stand, but for the server's address and how long they take."""
+    monkeypatch.chdir(tmp_path)
+    numbers, own, models = (text for language, _, text in blocks("README.md") if language == "python")
+    room: dict[str, Any] = {}
+    exec(compile(numbers.replace("run(100)", "run(3, progress=False)"), "README.md", "exec"), room)
+    assert room["search"].summary()["evaluations"] == 3000
+    exec(compile(own, "README.md", "exec"), room)
+    check_domain(room["Words"]())
+    with ModelServer() as server:
+        room |= {"domain": Texts(), "archive": Grid((8, 5), Texts.bounds)}
+        here = models.replace("http://localhost:8000/v1", server.url).replace("calls=2000", "calls=20")
+        exec(compile(here, "README.md", "exec"), room)
+        assert len(server.log) == 20
+    room["search"].close()
+    assert load("results/texts-1").summary()["calls"] == 20

@@ -1,0 +1,407 @@
+"""Program domains: what becomes of good, bad and hostile programs, and a search of them from the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import threading
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import qdkit
+from qdkit import catalog
+from qdkit.archives import Grid
+from qdkit.cli import _in_words, main
+from qdkit.domains.problem import Score
+from qdkit.domains.program import Program
+from qdkit.domains.solvers import circle_packing
+from qdkit.operators import Syntax
+from qdkit.sandbox import Ran, Sandbox
+from qdkit.testing import ModelServer, check_domain
+from qdkit.types import Evaluation, Outcome
+
+KEY = jax.random.key(0)
+SEED = """import math
+
+# EVOLVE-BLOCK-START
+def numbers(n):
+    return [math.sin(2 * i) for i in range(n)]
+
+
+# EVOLVE-BLOCK-END
+
+
+def solve(n):
+    return numbers(n)
+"""
+
+
+def referee(output):
+    """The sum of the numbers, and how many there are."""
+    return sum(output), (len(output),)
+
+
+def summing(**settings) -> Program:
+    usual = {"bounds": ((0, 10), (0, 20)), "names": ("count", "lines"), "arguments": (4,), "floor": -10.0}
+    settings = {**usual, **settings}
+    return Program({"seed.py": SEED}, "seed.py:solve", "Great numbers, please.", **{"referee": referee, **settings})
+
+
+def returning(expression: str) -> dict[str, str]:
+    """The seed with another body."""
+    return {"seed.py": SEED.replace("[math.sin(2 * i) for i in range(n)]", expression)}
+
+
+@pytest.fixture(scope="module")
+def domain():
+    return summing(seconds=1.0)
+
+
+def row(found: Evaluation, i: int = 0) -> Score:
+    return Score(found.objective[i], found.descriptor[i], found.notes[i], found.outcome[i])
+
+
+def test_a_program_is_scored_by_what_it_returns(domain):
+    """The referee's objective and descriptor come first, what is counted in the program stands where it is named."""
+    found = row(domain.evaluate(domain.seeds(KEY, 3)))
+    assert found.outcome == Outcome.OK and found.objective == pytest.approx(sum(math.sin(2 * i) for i in range(4)))
+    assert found.descriptor == (4, 7)
+    assert 0 < found.notes["cpu_seconds"] < 1
+
+
+def test_a_program_domain_keeps_the_promises_of_domains(domain):
+    """As any other domain."""
+    check_domain(domain)
+
+
+@pytest.mark.parametrize(
+    ("expression", "outcome", "said"),
+    [
+        ("1 / 0", "failed", "ZeroDivisionError"),
+        ("(", "invalid", "SyntaxError"),
+        ("'0' * 10**7", "invalid", "bytes"),
+        ("'many'", "failed", "the referee stopped at what it returned: TypeError"),
+        ("[[]]", "failed", "the referee stopped"),
+        ("exit()", "failed", ""),
+        ("[float('nan')]", "ok", ""),  # whether nan is a score is decided for all domains at one place
+        ("{i for i in range(n)}", "invalid", "set"),
+    ],
+)
+def test_a_bad_program_fails_alone_and_says_why(domain, expression, outcome, said):
+    """The good one beside it is scored."""
+    found = domain.evaluate([returning(expression), returning("[2.0, 3.0]")])
+    assert found.outcome[0] == outcome and row(found, 1).objective == 5
+    assert found.outcome[0] == "ok" or (math.isnan(found.objective[0]) and np.isnan(found.descriptor[0]).all())
+    import re
+
+    assert re.search(said, found.notes[0].get("error", ""))
+
+
+def test_a_program_that_does_not_end_is_stopped():
+    """After the seconds that a program has."""
+    found = row(summing(seconds=0.3).evaluate([returning("[0 for i in iter(int, 1)]")]))
+    assert found.outcome == Outcome.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("genome", "said"),
+    [
+        ({"seed.py": SEED.replace("return numbers(n)", "return [99]")}, "changed outside its EVOLVE-BLOCK marks"),
+        ({"seed.py": SEED.replace("# EVOLVE-BLOCK-END", "")}, "come in pairs"),
+        ({}, "seed.py is missing"),
+        ({"seed.py": SEED, "more.py": ""}, "more.py is not one of the program's files"),
+        ("a text", "a program is a mapping path -> text, not a str"),
+    ],
+)
+def test_what_is_outside_the_marks_cannot_change(domain, genome, said):
+    """Such a program is invalid, and is not run."""
+    found = row(domain.evaluate([genome]))
+    assert found.outcome == Outcome.INVALID and said in found.notes["error"] and "cpu_seconds" not in found.notes
+
+
+def test_what_a_program_prints_is_kept_and_is_no_score(domain):
+    """The end of it is in the notes."""
+    found = row(domain.evaluate([returning("print('objective: 1000') or [1.0]")]))
+    assert found.objective == 1 and found.notes["output"] == "objective: 1000\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (2.0, (1.0,), {"a": 1}),
+        Score(2.0, (1.0,), {"a": 1}),
+        Evaluation([2.0], [(1.0,)], notes=[{"a": 1}]),
+    ],
+)
+def test_a_referee_says_its_score_in_any_of_three_ways(said):
+    """A tuple, a `Score` and an `Evaluation` of one mean the same."""
+    found = row(summing(referee=lambda output: said).evaluate([{"seed.py": SEED}]))
+    assert found.objective == 2 and found.descriptor[0] == 1 and found.notes["a"] == 1
+
+
+def test_a_number_is_a_score_where_all_axes_are_counted():
+    """A referee without descriptors leaves the map to what can be counted in a program."""
+    found = row(summing(referee=len, bounds=((0, 9), (0, 9)), names=("imports", "loops")).evaluate([{"seed.py": SEED}]))
+    assert found.objective == 4 and found.descriptor == (1, 1)
+
+
+def test_a_referee_that_refuses_is_believed():
+    """Its outcome and its reason are the candidate's."""
+    refused = Score(math.nan, (), {"error": "too small"}, Outcome.FAILED)
+    found = row(summing(referee=lambda output: refused).evaluate([{"seed.py": SEED}]))
+    assert found.outcome == Outcome.FAILED and found.notes["error"] == "too small" and np.isnan(found.descriptor).all()
+
+
+def test_a_referee_with_too_few_descriptors_is_told_of(domain):
+    """The error names the axes that are the referee's."""
+    found = row(summing(referee=len).evaluate([{"seed.py": SEED}]))
+    assert "the referee gives 0 descriptors, and these are its axes: ['count']" in found.notes["error"]
+
+
+def test_what_the_sandbox_lost_is_run_once_more(monkeypatch):
+    """Then it is recorded as nobody's fault."""
+    lost = Ran(Outcome.INFRASTRUCTURE, None, "a worker was lost", "", math.nan, math.nan)
+    done = Ran(Outcome.OK, [1.0], "", "", 0.1, 0.1)
+    for answers, outcome in (([lost, done], Outcome.OK), ([lost, lost], Outcome.INFRASTRUCTURE)):
+        with monkeypatch.context() as patch:
+            patch.setattr(Sandbox, "run", lambda *_, answers=answers: answers.pop(0))
+            found = row(summing().evaluate([{"seed.py": SEED}]))
+        assert found.outcome == outcome and not answers
+
+
+def test_programs_run_side_by_side(monkeypatch):
+    """As many as there are workers: two that wait for each other both come to their end."""
+    meeting = threading.Barrier(2, timeout=10)
+
+    def run(*_):
+        meeting.wait()
+        return Ran(Outcome.OK, [1.0], "", "", 0.1, 0.1)
+
+    monkeypatch.setattr(Sandbox, "run", run)
+    assert row(summing(workers=2).evaluate([{"seed.py": SEED}] * 2), 1).outcome == Outcome.OK
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"entry": "main.py:solve"}, "entry names a function of one of the files seed.py"),
+        ({"entry": "seed.py"}, "entry names a function"),
+        ({"files": {"seed.py": "# EVOLVE-BLOCK-START"}}, "come in pairs"),
+        ({"names": ("count",)}, "2 bounds came with 1 names"),
+    ],
+)
+def test_mistakes_in_a_domain_are_refused_at_once(settings, said):
+    """With a sentence that says what was expected."""
+    whole = {"files": {"seed.py": SEED}, "entry": "seed.py:solve", "task": "", "referee": referee}
+    with pytest.raises(ValueError, match=said):
+        Program(**{**whole, **settings})
+
+
+def test_a_domain_travels_to_other_processes():
+    """Its sandbox does not: it is started there."""
+    again = pickle.loads(pickle.dumps(summing()))
+    assert row(again.evaluate([{"seed.py": SEED}])).outcome == Outcome.OK
+
+
+def test_a_domain_draws_outputs_or_else_the_text():
+    """A program is run once for its picture; one that fails, and a domain without `draws`, show the text."""
+    drawn = []
+    domain = summing(draws=lambda output, ax: drawn.append(output) or ax)
+    ax = Figure().subplots()
+    assert domain.draw(returning("[2.0]"), ax) is ax and drawn == [[2.0]] and not ax.texts
+    for of, genome in ((domain, returning("1 / 0")), (summing(), returning("[2.0]"))):
+        ax = Figure().subplots()
+        assert of.draw(genome, ax) is ax and "def numbers" in ax.texts[0].get_text()
+    assert len(drawn) == 1
+
+
+def test_what_cannot_be_drawn_is_shown_as_its_text():
+    """A referee may pass what a drawing stumbles over; half a picture is taken away, and the reason stands first."""
+
+    def draws(output, ax):
+        ax.plot([1, 2])
+        ax.eventplot(output)
+
+    ax = Figure().subplots()
+    domain = summing(referee=lambda output: (1.0, (1,)), draws=draws)
+    assert domain.draw(returning("['a', 2]"), ax) is ax and not ax.lines and not ax.collections
+    shown = ax.texts[0].get_text()
+    assert shown.startswith("not drawn: ") and "['a', 2]" in shown
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_text_is_drawn_without_control_characters():
+    """No font has them: a sign stands in their place, as in the pictures of all other domains."""
+    figure = Figure()
+    ax = summing().draw({"seed.py": "# \x1b[2J \x00 \u202e\n"}, figure.subplots())
+    figure.canvas.draw()
+    assert ax.texts[0].get_text() == "# �[2J � �\n"
+
+
+def test_one_seed_makes_one_run(tmp_path):
+    """However the workers are timed; measured times do not count."""
+
+    def dump(name):
+        domain = summing(names=("count", "nodes"), bounds=((0, 10), (0, 80)))
+        search = qdkit.Search(domain, Grid((5, 8), domain.bounds), Syntax(), batch=6, seed=3, run=tmp_path / name)
+        search.run(4)
+        told = search.ledger.dump(), search.summary()
+        search.close()
+        return told
+
+    (one, summary), (other, _) = dump("a"), dump("b")
+    assert one == other and summary["occupied"] > 1
+
+
+FOLDER = {
+    "seed.py": SEED,
+    "task.md": "Great numbers, please.",
+    "score.py": """
+NAMES, BOUNDS, ARGUMENTS = ("count", "nodes"), ((0, 10), (0, 100)), (3,)
+
+def score(output):
+    return sum(output), (len(output),)
+
+def draw(output, ax):
+    ax.plot(output)
+    return ax
+""",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a domain, and another to run in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    home = tmp_path / "sums"
+    home.mkdir()
+    for name, text in FOLDER.items():
+        (home / name).write_text(text)
+    return home
+
+
+def said(capsys, *words: str) -> str:
+    """What a command prints, or says as it refuses."""
+    try:
+        main(words)
+        code = ""
+    except SystemExit as end:
+        code = end.code or ""
+    return f"{capsys.readouterr().out} {code}"
+
+
+def test_a_folder_is_run_resumed_and_shown(folder, capsys):
+    """`qdkit run FOLDER` searches it, and says how its programs are isolated."""
+    told = said(capsys, "run", "sums", "--evaluations", "30", "--batch", "10", "--shape", "5", "5")
+    assert "results/sums-1" in told and "sandbox" in told and "gallery.png" in told
+    summary = json.loads(said(capsys, "show", "results/sums-1", "--json"))
+    assert summary["evaluations"] == 30 and summary["sandbox"].startswith(("bubblewrap", "landlock"))
+    assert qdkit.load("results/sums-1").domain is None  # a file is not trusted to name code
+    said(capsys, "resume", "results/sums-1", "--domain", "sums", "--evaluations", "40")
+    assert json.loads(said(capsys, "show", "results/sums-1", "--json"))["evaluations"] == 40
+    assert "gallery.png" in said(capsys, "show", "results/sums-1", "--domain", "sums")
+
+
+@pytest.mark.parametrize(
+    ("gone", "told"),
+    [("score.py", "score.py: a folder with a program to evolve"), ("task.md", "task.md"), ("seed.py", "seed.py")],
+)
+def test_a_folder_without_one_of_its_files_is_refused(folder, capsys, gone, told):
+    """The sentence names the file."""
+    (folder / gone).unlink()
+    assert told in said(capsys, "run", "sums", "--evaluations", "5")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("seed.py", b"# EVOLVE-BLOCK-END", "seed.py: EVOLVE-BLOCK-START"),
+        ("seed.py", b"x = '\xff'", "sums/seed.py is to be text in UTF-8, and its byte 5 is not"),
+        ("task.md", b"\xff", "sums/task.md is to be text in UTF-8"),
+    ],
+)
+def test_a_folder_with_a_broken_file_is_refused(folder, capsys, name, content, told):
+    """The sentence names the file, and says what is wrong with it."""
+    (folder / name).write_bytes(content)
+    assert told in said(capsys, "run", "sums", "--evaluations", "5")
+
+
+def test_a_folder_may_have_programs_of_several_files(folder):
+    """All below `seed` are one program, each with its path."""
+    (folder / "seed.py").unlink()
+    (folder / "seed").mkdir()
+    (folder / "seed" / "main.py").write_text("from seed.more import numbers\n\ndef solve(n):\n    return numbers(n)\n")
+    (folder / "seed" / "more.py").write_text("def numbers(n):\n    return [1] * n\n")
+    domain = Program.folder(folder, entry="seed/main.py:solve")
+    assert (
+        sorted(domain.files) == ["seed/main.py", "seed/more.py"] and row(domain.evaluate(domain.seeds(KEY, 1)))[0] == 3
+    )
+
+
+def test_the_table_tells_of_each_error_in_one_line(folder, capsys):
+    """The end of a traceback, and errors that end alike are counted together; the notes hold all of it."""
+    lines = ["    if len(output) == 3 and output[0] < 2: return 1.0, (1,)", "    raise ValueError('no good')"]
+    (folder / "score.py").write_text(
+        FOLDER["score.py"].replace("    return sum(output), (len(output),)", "\n".join(lines))
+    )
+    (folder / "seed.py").write_text(SEED.replace("math.sin(2 * i)", "1 / i if i else 1"))
+    told = said(capsys, "run", "sums", "--evaluations", "30", "--batch", "10", "--shape", "5", "5", "--out", "r")
+    assert "ZeroDivisionError: division by zero" in told and "Traceback" not in told and "File" not in told
+    assert any("Traceback" in error for error in json.loads(said(capsys, "show", "r", "--json"))["errors"])
+
+
+def test_circle_packing_runs_and_is_shown(folder, capsys):
+    """The built-in problem, of few circles: its run ends in a map, the best packing and a gallery."""
+    words = ["run", "circle_packing", "--n", "5", "--evaluations", "30", "--batch", "15", "--out", "r"]
+    told = said(capsys, *words)
+    assert "overview.png" in told and "gallery.png" in told
+    summary = json.loads(said(capsys, "show", "r", "--json"))
+    assert summary["evaluations"] == 30 and summary["best_objective"] > 0
+    assert "gallery.png" in said(capsys, "show", "r")
+
+
+def test_a_seed_that_fails_stops_the_run_with_its_error(folder, capsys):
+    """There is nothing to start from, and the reason is the program's own."""
+    (folder / "seed.py").write_text("def solve(n):\n    return [1 / (n - 3)]\n")
+    assert "no seed could enter" in (told := said(capsys, "run", "sums", "--evaluations", "1"))
+    assert "ZeroDivisionError: division by zero" in told
+
+
+def test_the_summary_tells_of_failures_in_a_line_each():
+    """What went wrong, without the traceback that led there."""
+    assert _in_words({"Traceback (most recent call last):\n  ...\nNameError: x\n": 2, "": 1}) == "2 NameError: x, 1 "
+
+
+def test_models_join_the_edits_without_one(folder, capsys, monkeypatch):
+    """`--model`, repeated: each edits programs beside the syntax operator, and what they make is run."""
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with ModelServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        words = ["run", "sums", "--model", "a", "--model", "b", "--in-flight", "4", "--evaluations", "24", "--out", "r"]
+        said(capsys, *words)
+    run = qdkit.load("r")
+    frame = run.candidates_frame()
+    assert {origin.partition(" ")[0] for origin in frame.origin} >= {"seed", "syntax"} and run.summary()["calls"] > 4
+    assert (frame[~frame.origin.isin(["seed", "syntax"])].outcome == "ok").any()
+
+
+def test_without_isolation_the_same_problem_is_searched_as_numbers(folder, capsys, monkeypatch):
+    """It is said, and programs run without walls only if that is asked for by name."""
+    monkeypatch.setattr(catalog, "isolated", lambda: False)
+    told = said(capsys, "run", "circle_packing", "--n", "3", "--evaluations", "20", "--batch", "4", "--out", "r")
+    assert "circle_packing_numbers" in told and "--sandbox none" in told
+    assert qdkit.load("r").domain.n == 3
+    words = ["run", "circle_packing", "--n", "3", "--evaluations", "1", "--sandbox", "none", "--out", "s"]
+    assert "limits alone" in " ".join(said(capsys, *words).split())
+
+
+def test_the_seed_of_circle_packing_is_a_packing_for_any_number():
+    """The program to start from answers for few circles and for many."""
+    for n in (1, 2, 7, 26, 32):
+        domain = circle_packing(n=n)
+        assert row(domain.evaluate(domain.seeds(KEY, 1))).outcome == Outcome.OK
