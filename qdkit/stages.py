@@ -6,14 +6,15 @@ bug and raises; what goes wrong with one candidate is its outcome, and the other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from qdkit.elites import Archive
 from qdkit.flow import Failure, Tried
-from qdkit.plain import clean, plain
+from qdkit.plain import clean, plain, to_json
 from qdkit.types import Axes, Batch, Domain, Genomes, Judge, Judgement, Key, Outcome, Proposal, take
 
 
@@ -28,15 +29,22 @@ def features(batch: Batch) -> np.ndarray:
 
 
 def seeded(domain: Domain, key: Key, n: int) -> Proposal:
-    """The domain's seeds. Raises ValueError for none, or for more than `n`."""
+    """The domain's seeds. Raises ValueError for none, or for more than `n`, TypeError for what is no genome."""
     genomes = domain.seeds(key, n)
-    genomes = np.asarray(genomes) if hasattr(genomes, "__array__") else list(genomes)
+    if isinstance(genomes, str | bytes | Mapping) or not isinstance(genomes, Iterable):
+        raise TypeError(
+            f"{type(domain).__name__}.seeds was asked for 1 to {n} genomes to start from and gave a "
+            f"{type(genomes).__name__}: give a list or an array of them"
+        )
+    genomes = np.atleast_1d(np.asarray(genomes)) if hasattr(genomes, "__array__") else list(genomes)
     if not 1 <= len(genomes) <= n:
         raise ValueError(
             f"{type(domain).__name__}.seeds was asked for 1 to {n} genomes to start from and gave {len(genomes)}"
         )
     if isinstance(genomes, np.ndarray) and genomes.dtype.kind not in "fiub":
         genomes = genomes.tolist()  # texts in an array: their width must not bound the ones to come
+    if not isinstance(genomes, np.ndarray):
+        genomes = _kept(genomes, "the seeds hold")
     return Proposal.of(genomes, "seed")
 
 
@@ -57,11 +65,32 @@ def proposed(made: Proposal, like: Genomes, most: int) -> Batch:
             )
         genome: Genomes = numbers.astype(like.dtype, copy=False)
     else:
-        genome = [clean(g) if isinstance(g, str) else g for g in made.genome]
-        if isinstance(like[0], str | bytes) and (odd := [g for g in genome if type(g) is not type(like[0])]):
+        genome = _kept(made.genome, f"{origin} proposed")
+        alike = isinstance(like[0], str | bytes) and len({type(g) for g in like}) == 1
+        if alike and (odd := [g for g in genome if type(g) is not type(like[0])]):
             raise TypeError(f"{origin} proposed a {type(odd[0]).__name__}, and the seeds are {type(like[0]).__name__}")
     parents = np.asarray(made.parents, np.int32).reshape(n, -1)
     return Batch.unevaluated(made._replace(genome=genome, parents=parents, origin=list(made.origin)))
+
+
+def _kept(genomes: Iterable[Any], who: str) -> list[Any]:
+    """The genomes as the ledger gives them back: plain texts and bytes, JSON with lists for tuples and texts for keys.
+
+    So an operator and a domain meet them in one form, in a run that goes on too.
+    """
+    kept: list[Any] = []
+    for genome in genomes:
+        try:
+            if isinstance(genome, str | bytes):
+                kept.append(clean(genome) if isinstance(genome, str) else bytes(genome))
+            else:
+                kept.append(json.loads(clean(to_json(genome))))
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"a genome is an array, a str, bytes or a JSON value, and {who} a {type(genome).__name__} ({error}): "
+                "make one array of many, np.stack(...), or search over one of those and build the rest in evaluate"
+            ) from None
+    return kept
 
 
 def unmade(like: Genomes, n: int) -> Batch:

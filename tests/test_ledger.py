@@ -389,6 +389,41 @@ def test_genomes_of_json_and_bytes_come_back_as_they_were():
         assert search.ledger.batch(0).genome == genomes
 
 
+@pytest.mark.parametrize(
+    ("seeds", "kept"),
+    [
+        ([(1, 2), (3, (4,))], [[1, 2], [3, [4]]]),
+        ([{1: "a"}, {"half": "\ud800"}], [{"1": "a"}, {"half": "?"}]),
+        ([*np.array(["rose", "sea"])], ["rose", "sea"]),
+        ([*np.array([b"rose", b"sea"])], [b"rose", b"sea"]),
+        (np.array(["rose", None], object), ["rose", None]),
+    ],
+)
+def test_genomes_have_one_form_from_the_start(tmp_path, seeds, kept):
+    """What Python spells otherwise than the ledger is the same genome, and its run can be gone on with."""
+
+    class Given:
+        def seeds(self, key, n):
+            return seeds
+
+        def evaluate(self, genomes):
+            assert all(genome in kept for genome in genomes)
+            return qdkit.Evaluation([1.0] * len(genomes), [(0.5, 0.5)] * len(genomes))
+
+    class Same(qdkit.Operator):
+        name = "same"
+
+        def propose(self, key, context, n):
+            return qdkit.Proposal.of(
+                seeds[:1] * n if isinstance(seeds, list) else ["rose"] * n, "same", context.parents
+            )
+
+    make = lambda **place: qdkit.Search(Given(), Grid((2, 2), BOX), Same(), batch=4, **place)
+    make(run=tmp_path / "run").run(STEPS - 2, progress=False).close()
+    assert qdkit.load(tmp_path / "run").ledger.batch(0).genome == kept
+    assert went_on(make, tmp_path / "run") == make().run(STEPS, progress=False).ledger.dump()
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("moment", range(2, 14))
 @pytest.mark.parametrize(("world", "settings"), [("points", {}), ("texts", {"in_flight": 4, "ahead": 6})])

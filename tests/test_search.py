@@ -250,6 +250,11 @@ class Odd(Points):
         return [object()]
 
 
+class Lone(Points):
+    def seeds(self, key, n):
+        return "a rose"
+
+
 class Hopeless(Points):
     def evaluate(self, genomes):
         raise ZeroDivisionError("always")
@@ -264,6 +269,7 @@ class Hopeless(Points):
         (lambda: points().run(-5, progress=False), ValueError, "steps from 1, not -5"),
         (lambda: qdkit.Search(Seedless(), Grid((2, 2), BOX), Jitter()), ValueError, "1 to 64 genomes.*gave 0"),
         (lambda: qdkit.Search(Odd(), Grid((2, 2), BOX), Jitter()), TypeError, "array, a str, bytes or a JSON value"),
+        (lambda: qdkit.Search(Lone(), Grid((2, 2), BOX), Jitter()), TypeError, "gave a str: give a list"),
         (
             lambda: qdkit.Search(Hopeless(), Grid((2, 2), BOX), Jitter()).run(2, progress=False),
             RuntimeError,
