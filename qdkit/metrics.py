@@ -28,7 +28,7 @@ def qd_score(elites: Elites, floor: float = 0.0) -> float:
 
     With a `floor` that no objective falls below, a new elite never lowers the score.
     """
-    return math.fsum(_objectives(elites) - floor)
+    return _sum(_objectives(elites) - floor)
 
 
 def best(elites: Elites) -> float:
@@ -38,7 +38,15 @@ def best(elites: Elites) -> float:
 
 def mean_objective(elites: Elites) -> float:
     """The mean objective of the elites; nan while there is none."""
-    return math.fsum(_objectives(elites)) / occupied(elites) if occupied(elites) else math.nan
+    return _sum(_objectives(elites)) / occupied(elites) if occupied(elites) else math.nan
+
+
+def _sum(values: np.ndarray) -> float:
+    """Without rounding on the way; infinite where no float holds it."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.copysign(math.inf, math.fsum(values / len(values)))
 
 
 def _objectives(elites: Elites) -> np.ndarray:

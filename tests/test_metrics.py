@@ -68,3 +68,9 @@ def test_agreement_with_pyribs(floor):
     assert metrics.qd_score(ours, floor) == pytest.approx(theirs.stats.qd_score, rel=1e-5)
     assert metrics.best(ours) == pytest.approx(theirs.stats.obj_max, rel=1e-6)
     assert metrics.mean_objective(ours) == pytest.approx(theirs.stats.obj_mean, rel=1e-5)
+
+
+def test_a_sum_that_no_float_holds_is_infinite():
+    """Penalties as low as floats go do not stop a search."""
+    low = -float(np.finfo(float).max)
+    assert metrics.qd_score(elites(low, low, 1.0)) == metrics.mean_objective(elites(low, low, 1.0)) == -np.inf
