@@ -18,6 +18,7 @@ from cyclopts import App, Group, Parameter
 from qdkit import __version__, catalog
 from qdkit.order import Order
 from qdkit.plain import plain, visible
+from qdkit.record import Halt
 
 if TYPE_CHECKING:
     from qdkit.comparison import Comparison, Difference, Spread
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 HELP = """Quality-diversity search: many good, different answers instead of one.
 
 Begin with `qdkit run arm`, and look at a run with `qdkit show`."""
-EXPECTED = (LookupError, ValueError, TypeError, OSError, RuntimeError)  # sentences for the user, not bugs
+EXPECTED = (LookupError, ValueError, TypeError, OSError, RuntimeError, Halt)  # sentences for the user, not bugs
 SAID_ELSEWHERE = {"name", "names", "arity", "bounds", "outside"}  # settings that a domain or an operator decides
 
 

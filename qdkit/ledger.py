@@ -53,7 +53,7 @@ create table events (number integer primary key, after integer not null, kind te
 _NOTES = 10  # the column of candidates with their notes
 
 
-class DamagedRun(Exception):
+class DamagedRun(RuntimeError):
     """A run folder that cannot be trusted; the message names the part."""
 
 

@@ -197,3 +197,10 @@ def test_what_candidates_say_does_not_style_or_steer_the_terminal(capsys, tmp_pa
     (tmp_path / "own.py").write_text(LYING.replace('word == "quality"', "False"))
     text = refused(capsys, "run", "own.py:Lying", "--evaluations", "6", "--out", "b")
     assert "[bold]loud[/]" in text and "\x1b" not in text
+
+
+def test_a_damaged_run_is_refused_in_a_sentence(capsys, tmp_path):
+    """Not in a traceback."""
+    (tmp_path / "run.db").write_bytes(b"garbage" * 1000)
+    for command in ("show", "resume"):
+        assert "cannot be read as a run" in refused(capsys, command, ".")
