@@ -120,7 +120,7 @@ def attempt(domain: Domain, genomes: Genomes) -> Tried:
         raise
     except Unanswered as error:
         return [(slice(0, len(genomes)), Failure(Outcome.INFRASTRUCTURE, str(error)))]
-    except Exception as error:  # noqa: BLE001 - the domain's code; what it raises is the candidate's outcome
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the domain's code; what it raises is the outcome
         if len(genomes) == 1:
             return [(slice(0, 1), Failure(Outcome.FAILED, in_words(error)))]
     return [(slice(i, i + 1), attempt(domain, genomes[i : i + 1])[0][1]) for i in range(len(genomes))]

@@ -17,7 +17,7 @@ def to_json(value: Any) -> str:
 def plain(value: Any) -> Any:
     """`value` as JSON values: arrays become lists, nan and infinities None, and what is none of these its repr."""
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {clean(str(k)): plain(v) for k, v in value.items()}
     if isinstance(value, str):
         return clean(value)
     if hasattr(value, "tolist"):
@@ -26,7 +26,7 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int) else repr(value)
+    return value if value is None or isinstance(value, bool | int) else clean(repr(value))
 
 
 def clean(text: str) -> str:

@@ -57,6 +57,11 @@ def genome_kind(genomes: Genomes) -> dict[str, Any]:
     return {"kind": "json"}
 
 
+def _numbers(row: list[float]) -> str:
+    """As JSON: nan is null, and an infinity a number that no float holds, which every reader takes for one."""
+    return json.dumps([null(x) for x in row], separators=(",", ":")).replace("Infinity", "1e999")
+
+
 def families(parents: np.ndarray) -> list[list[int]]:
     """The ids of each row of `parents` (int `[n, p]`), without `NOBODY`."""
     ids: list[list[int]] = parents.tolist()
@@ -67,7 +72,7 @@ def rows_of(batch: Batch, added: Any, task: int, kind: str) -> list[tuple[Any, .
     """The batch as rows of `candidates`."""
     store = {"array": lambda genome: genome.tobytes(), "json": to_json}.get(kind, lambda genome: genome)
     given = np.array_equal(batch.features, batch.descriptor, equal_nan=True)
-    features = repeat(None) if given else (to_json([null(x) for x in row]) for row in batch.features.tolist())
+    features = repeat(None) if given else map(_numbers, batch.features.tolist())
     return list(
         zip(
             batch.id.tolist(),

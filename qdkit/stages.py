@@ -15,7 +15,7 @@ import numpy as np
 from qdkit.elites import Archive
 from qdkit.flow import Failure, Tried
 from qdkit.plain import clean, plain, to_json
-from qdkit.types import Axes, Batch, Domain, Genomes, Judge, Judgement, Key, Outcome, Proposal, take
+from qdkit.types import Axes, Batch, Domain, Evaluation, Genomes, Judge, Judgement, Key, Outcome, Proposal, take
 
 
 def given(key: Key, batch: Batch) -> np.ndarray:
@@ -50,6 +50,8 @@ def seeded(domain: Domain, key: Key, n: int) -> Proposal:
 
 def proposed(made: Proposal, like: Genomes, most: int) -> Batch:
     """Candidates of which nothing but their making is known, of the same kind as the seeds `like`."""
+    if not isinstance(made, Proposal):
+        raise TypeError(f"propose hands back a qdkit.Proposal, and an operator gave a {type(made).__name__}")
     origin = made.origin[0] if len(made.origin) else "an operator"
     n = len(made.genome)
     if n != len(made.origin) or n != len(made.parents) or not 1 <= n <= most:
@@ -113,8 +115,10 @@ def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archiv
         if isinstance(found, Failure):
             outcome[some] = found.outcome
             for i in some:
-                notes[i] = {**notes[i], "error": found.error}
+                notes[i] = {**notes[i], "error": clean(found.error)}
             continue
+        if not isinstance(found, Evaluation):
+            raise TypeError(f"evaluate hands back a qdkit.Evaluation, and this one gave a {type(found).__name__}")
         if found.objective is not None:
             objective[some] = _column("objective", found.objective, len(some), ())
         if found.descriptor is not None:
@@ -123,7 +127,9 @@ def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archiv
             measured = _filled(measured, n, some, _column("features", found.features, len(some), None))
         if found.notes is not None:
             for i, note in zip(some, _counted("notes", found.notes, len(some)), strict=True):
-                notes[i] = {**notes[i], **plain(note)}
+                if not isinstance(note, Mapping | None):
+                    raise TypeError(f"notes are mappings, or None where there are none, and one is {note!r:.80}")
+                notes[i] = {**notes[i], **plain(note or {})}
         if found.outcome is not None:
             outcome[some] = [Outcome(o).value for o in _counted("outcome", found.outcome, len(some))]
     measured = described if measured is None else measured

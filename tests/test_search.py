@@ -119,6 +119,48 @@ def test_a_failing_candidate_is_recorded_with_its_reason_and_the_others_go_on():
     assert search.summary()["evaluations"] == 64
 
 
+def test_whatever_a_candidate_says_or_raises_can_be_written_down():
+    """Half surrogate pairs in errors, keys and reprs, no notes, and a program that wants to leave."""
+
+    class Odd:
+        def __repr__(self):
+            return "odd \ud800"
+
+    class Strange(Points):
+        def evaluate(self, genomes):
+            if len(genomes) > 1:
+                raise ValueError("one by one")
+            if genomes[0, 0] < 0.3:
+                raise ValueError("half \ud800 pair")
+            if genomes[0, 0] < 0.6:
+                raise SystemExit(3)
+            note = {"\ud800": Odd()} if genomes[0, 1] < 0.5 else None
+            return qdkit.Evaluation([1.0], genomes, notes=[note])
+
+    search = qdkit.Search(Strange(), Grid((2, 2), BOX), Jitter(), batch=32).run(1, progress=False)
+    assert search.summary()["outcomes"].keys() == {"ok", "failed"}
+    said = {json.dumps(note) for note in search.ledger.batch(0).notes}
+    assert {"{}", '{"?": "odd ?"}'} < said
+    assert any("half ? pair" in note for note in said) and any("SystemExit: 3" in note for note in said)
+
+
+def test_features_may_be_infinite(tmp_path):
+    """What the axes read is kept as it is, and the run goes on with it."""
+
+    class Far(Points):
+        def evaluate(self, genomes):
+            return qdkit.Evaluation(genomes.sum(1), features=np.where(genomes > 0.5, np.inf, -np.inf))
+
+    make = lambda **place: qdkit.Search(
+        Far(), Grid((2, 2), BOX), Jitter(), axes=lambda batch: np.clip(batch.features, 0, 1), batch=8, **place
+    )
+    with make(run=tmp_path / "run") as search:
+        (batch,) = search.steps(1)
+        assert np.array_equal(search.ledger.batch(0).features, batch.features)
+    with make(run=tmp_path / "run", resume=True) as search:
+        assert len(search.commits) == 1
+
+
 def test_what_lies_outside_is_counted_whether_clipped_or_refused():
     """A descriptor beyond the box is put into a border cell or nowhere, and the summary says how often."""
     half = ((0.0, 0.5), (0.0, 1.0))
@@ -250,6 +292,21 @@ class Odd(Points):
         return [object()]
 
 
+class Numb(Points):
+    def evaluate(self, genomes):
+        super().evaluate(genomes)
+
+
+class Talkative(Points):
+    def evaluate(self, genomes):
+        return qdkit.Evaluation(genomes.sum(1), genomes, notes=["good"] * len(genomes))
+
+
+class Mute(Jitter):
+    def propose(self, key, context, n):
+        super().propose(key, context, n)
+
+
 class Lone(Points):
     def seeds(self, key, n):
         return "a rose"
@@ -269,6 +326,21 @@ class Hopeless(Points):
         (lambda: points().run(-5, progress=False), ValueError, "steps from 1, not -5"),
         (lambda: qdkit.Search(Seedless(), Grid((2, 2), BOX), Jitter()), ValueError, "1 to 64 genomes.*gave 0"),
         (lambda: qdkit.Search(Odd(), Grid((2, 2), BOX), Jitter()), TypeError, "array, a str, bytes or a JSON value"),
+        (
+            lambda: qdkit.Search(Numb(), Grid((2, 2), BOX), Jitter(), batch=8).run(1, progress=False),
+            TypeError,
+            "a qdkit.Evaluation, .* gave a NoneType",
+        ),
+        (
+            lambda: qdkit.Search(Talkative(), Grid((2, 2), BOX), Jitter()).run(1, progress=False),
+            TypeError,
+            "notes are mappings, .* one is 'good'",
+        ),
+        (
+            lambda: qdkit.Search(Points(), Grid((2, 2), BOX), Mute()).run(3, progress=False),
+            TypeError,
+            "a qdkit.Proposal, .* gave a NoneType",
+        ),
         (lambda: qdkit.Search(Lone(), Grid((2, 2), BOX), Jitter()), TypeError, "gave a str: give a list"),
         (
             lambda: qdkit.Search(Hopeless(), Grid((2, 2), BOX), Jitter()).run(2, progress=False),
