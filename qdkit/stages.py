@@ -132,6 +132,7 @@ def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archiv
                 notes[i] = {**notes[i], **plain(note or {})}
         if found.outcome is not None:
             outcome[some] = [Outcome(o).value for o in _counted("outcome", found.outcome, len(some))]
+    objective[outcome != Outcome.OK] = np.nan
     measured = described if measured is None else measured
     nothing = np.full((n, archive.axes), np.nan)
     return batch.replace(

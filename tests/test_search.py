@@ -144,6 +144,20 @@ def test_whatever_a_candidate_says_or_raises_can_be_written_down():
     assert any("half ? pair" in note for note in said) and any("SystemExit: 3" in note for note in said)
 
 
+def test_a_candidate_that_failed_has_no_objective_whoever_shares_its_batch():
+    """What a domain says of a failed one is nan beside others and alone."""
+
+    class Graded(Texts):
+        def evaluate(self, genomes):
+            seen = super().evaluate(genomes)
+            return qdkit.Evaluation(seen.objective, seen.descriptor, outcome=["failed", *["ok"] * 9][: len(genomes)])
+
+    for batch in (1, 3):
+        search = qdkit.Search(Graded(), Grid((8, 5), Texts.bounds), Chatter(), batch=batch)
+        first = next(search.steps(1))[0]
+        assert first.outcome == "failed" and np.isnan(first.objective)
+
+
 def test_features_may_be_infinite(tmp_path):
     """What the axes read is kept as it is, and the run goes on with it."""
 
