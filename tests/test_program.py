@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import qdkit
 from qdkit import catalog
 from qdkit.archives import Grid
-from qdkit.cli import _in_words, main
+from qdkit.cli import main
 from qdkit.domains.problem import Score
 from qdkit.domains.program import Program
 from qdkit.domains.solvers import circle_packing
@@ -351,6 +351,7 @@ def test_the_table_tells_of_each_error_in_one_line(folder, capsys):
     )
     (folder / "seed.py").write_text(SEED.replace("math.sin(2 * i)", "1 / i if i else 1"))
     told = said(capsys, "run", "sums", "--evaluations", "30", "--batch", "10", "--shape", "5", "5", "--out", "r")
+    told = " ".join(told.split())  # lines are wrapped
     assert "ZeroDivisionError: division by zero" in told and "Traceback" not in told and "File" not in told
     assert any("Traceback" in error for error in json.loads(said(capsys, "show", "r", "--json"))["errors"])
 
@@ -370,11 +371,6 @@ def test_a_seed_that_fails_stops_the_run_with_its_error(folder, capsys):
     (folder / "seed.py").write_text("def solve(n):\n    return [1 / (n - 3)]\n")
     assert "no seed could enter" in (told := said(capsys, "run", "sums", "--evaluations", "1"))
     assert "ZeroDivisionError: division by zero" in told
-
-
-def test_the_summary_tells_of_failures_in_a_line_each():
-    """What went wrong, without the traceback that led there."""
-    assert _in_words({"Traceback (most recent call last):\n  ...\nNameError: x\n": 2, "": 1}) == "2 NameError: x, 1 "
 
 
 def test_models_join_the_edits_without_one(folder, capsys, monkeypatch):
