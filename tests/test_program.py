@@ -19,7 +19,7 @@ from qdkit.cli import main
 from qdkit.domains.problem import Score
 from qdkit.domains.program import Program
 from qdkit.domains.solvers import circle_packing
-from qdkit.operators import Syntax
+from qdkit.operators import Patch, Syntax
 from qdkit.sandbox import Ran, Sandbox
 from qdkit.testing import ModelServer, check_domain
 from qdkit.types import Evaluation, Outcome
@@ -401,3 +401,18 @@ def test_the_seed_of_circle_packing_is_a_packing_for_any_number():
     for n in (1, 2, 7, 26, 32):
         domain = circle_packing(n=n)
         assert row(domain.evaluate(domain.seeds(KEY, 1))).outcome == Outcome.OK
+
+
+def test_the_same_search_asks_a_model_the_same_questions():
+    """A prompt holds nothing that was measured, or answers that were recorded would not be found again."""
+    asked: list[list[str]] = []
+    for _ in range(2):
+        asked.append([])
+        patching = Patch(
+            lambda prompt, asked=asked[-1]: asked.append(prompt) or "no patch", "Place the circles well.", name="p"
+        )
+        domain = circle_packing(n=5)
+        grid = Grid((4, 4), domain.bounds)
+        qdkit.Search(domain, grid, patching, batch=1, seed=1).run(3, progress=False)
+    assert asked[0] and asked[0] == asked[1]
+    assert "cpu_seconds" not in asked[0][0]
