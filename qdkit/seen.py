@@ -75,7 +75,7 @@ class Seen:
 
     def summary(self) -> dict[str, Any]:
         """How the run stands, as one flat mapping of plain numbers and texts."""
-        last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, 0.0, 0.0)
+        last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, np.nan, 0.0, 0.0)
         elites = self.elites
         spent = self.ledger.spent()
         return {
@@ -92,6 +92,7 @@ class Seen:
             "mean_objective": metrics.mean_objective(elites),
             "clipped": last.clipped,
             "refused": last.refused,
+            "effective_parents": last.parents,
             "calls": spent.calls,
             "tokens": spent.tokens,
             "dollars": spent.dollars,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
 from qdkit.elites import Added
-from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Outcome, Proposal
+from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Outcome, Proposal, Wish
 
 
 class Portfolio(Operator):
@@ -31,7 +31,6 @@ class Portfolio(Operator):
         self.weights = np.ones(len(self.operators)) if weights is None else np.asarray(weights, np.float64)
         _check(self.operators, self.weights)
         self.arity = max(operator.arity for operator in self.operators)
-        self.inspirations = max(operator.inspirations for operator in self.operators)
         self._sizes = [operator.size for operator in self.operators]
         self.size = sum(size or 0 for size in self._sizes) if None not in self._sizes else None
         self._free = np.array([size is None for size in self._sizes])
@@ -96,18 +95,15 @@ class Shared(Operator):
         """The greatest among the parts."""
         return max(operator.arity for operator, _ in self.parts)
 
-    @property
-    def inspirations(self) -> int:  # type: ignore[override]  # likewise
-        """The most that any of the parts likes to see."""
-        return max(operator.inspirations for operator, _ in self.parts)
+    def wishes(self, n: int) -> list[Wish]:
+        return [wish for operator, share in self.parts for wish in operator.wishes(share)]
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
         keys = jax.random.split(key, len(self.parts))
-        everyone = np.arange(len(context.parents))
-        made, start, each = [], 0, len(everyone) // n
+        made, start, each = [], 0, len(context.parents) // n
         for part_key, (operator, share) in zip(keys, self.parts, strict=True):
-            parents = context.parents.take(everyone[start * each :][: share * operator.arity])
-            made.append(operator.propose(part_key, replace(context, parents=parents), share))
+            part = context.part(slice(start, start + share), each, operator.arity)
+            made.append(operator.propose(part_key, part, share))
             start += share
         return _joined(made)
 
