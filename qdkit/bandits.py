@@ -90,9 +90,13 @@ class Rule(abc.ABC):
     def start(self, arms: int) -> State:
         """Nothing heard of `arms` arms."""
         if len(self.prior) not in (0, arms):
-            raise ValueError(f"prior has {len(self.prior)} entries and there are {arms} arms: give (pulls, mean) of each")
+            raise ValueError(
+                f"prior has {len(self.prior)} entries and there are {arms} arms: give (pulls, mean) of each"
+            )
         if not 0 <= self.least * arms <= 1:
-            raise ValueError(f"least={self.least} of the pulls cannot go to each of {arms} arms: at most {1 / arms:.3g}")
+            raise ValueError(
+                f"least={self.least} of the pulls cannot go to each of {arms} arms: at most {1 / arms:.3g}"
+            )
         nothing = np.zeros(arms, int)
         return State(np.zeros((5, arms)), np.zeros((0, 6)), nothing, nothing)
 
@@ -108,19 +112,24 @@ class Rule(abc.ABC):
         self, state: State, random: np.random.Generator, available: Sequence[bool] | np.ndarray | None = None
     ) -> tuple[State, Pull]:
         """The next arm among those `available` (bool `[k]`, all where left out); the first of equals."""
-        arms = len(state.waiting)
+        arms, number = len(state.waiting), state.pulls + 1
         free = np.ones(arms, bool) if available is None else np.asarray(available, bool)
         if free.shape != (arms,) or not free.any():
             raise ValueError(f"available says which of {arms} arms can be chosen, at least one, not {available}")
-        number, since = state.pulls + 1, state.pulls + 1 - state.last
-        late = free & (self.least * (since + arms - 1) >= 1)  # in time even if all arms are late at once
-        if late.any():
-            arm, odds = int(np.argmax(np.where(late, since, -1))), np.ones(arms)
-        else:
+        arm, odds = self._late(state, free), np.ones(arms)
+        if arm is None:
             value, odds = self.drawn(state, random, free)
-            arm = int(np.argmax(np.where(free, value, -np.inf)))
-        state = state._replace(pulls=number, waiting=_plus(state.waiting, arm, 1))
-        return state._replace(last=_plus(state.last, arm, number - state.last[arm])), Pull(arm, odds)
+            arm = int(np.where(free, value, -np.inf).argmax())
+        waiting, last = _plus(state.waiting, arm, 1), _plus(state.last, arm, number - state.last[arm])
+        return state._replace(waiting=waiting, last=last, pulls=number), Pull(arm, odds)
+
+    def _late(self, state: State, free: np.ndarray) -> int | None:
+        """The arm that waits longest of those to be chosen at once, in time even if all are late together."""
+        if not self.least:
+            return None
+        since = np.where(free, state.pulls + 1 - state.last, -np.inf)
+        late = int(since.argmax())
+        return late if self.least * (since[late] + len(free) - 1) >= 1 else None
 
     def hear(
         self, state: State, pull: Pull, reward: float = np.nan, cost: float = 1.0, arm: int | None = None
@@ -160,7 +169,7 @@ class UCB(Rule):
 
     With c = 1 its regret after T pulls is at most 8 Σ ln T / Δ + (1 + π² / 3) Σ Δ over the arms that are Δ > 0
     worse than the best (theorem 1). Divided by the price as in fractional KUBE (Tran-Thanh et al. 2012). inf for
-    an arm never chosen; one that was, and of which nothing was heard yet, has the mean of all.
+    an arm never chosen; while nothing is heard of one that was, its m is 0: it is being tried already.
     """
 
     c: float = 1.0
@@ -168,8 +177,8 @@ class UCB(Rule):
     def index(self, state: State) -> np.ndarray:
         pulls, reward, square, *_ = self.believed(state)
         n = pulls + state.waiting
-        mean = _mean(reward, pulls, _pooled(reward, pulls))
-        variance = _mean(square, pulls, np.inf) - mean**2
+        mean = _mean(reward, pulls, 0.0)
+        variance = _mean(square, pulls, np.inf) - mean * mean
         per_pull = np.log(max(n.sum(), 1.0)) / np.where(n > 0, n, 1)
         return np.where(n > 0, mean + self.bonus(per_pull, variance), np.inf) / state.price
 
@@ -295,8 +304,9 @@ Bandit = Rule | Ranked
 
 def _mean(total: np.ndarray, count: np.ndarray, otherwise: float) -> np.ndarray:
     """float `[k]`: `total / count`, and `otherwise` where nothing was counted."""
-    some = count > 0
-    return total / count if some.all() else np.where(some, total, otherwise) / np.where(some, count, 1.0)
+    if count.all():
+        return total / count
+    return np.where(count > 0, total, otherwise) / np.where(count > 0, count, 1.0)
 
 
 def _pooled(total: np.ndarray, count: np.ndarray) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from qdkit.types import NOBODY, Batch, Outcome
 REST = 32  # candidates: an arm whose server is away costs no more than one candidate in so many
 
 
-class Arm(NamedTuple):
+@dataclass(frozen=True)
+class Arm:
     """How an arm stands with its bandit; what a window or a discount has forgotten does not count.
 
     pulls: rewards heard. waiting: candidates under way. mean: of the rewards, nan where there are none.
@@ -100,7 +102,7 @@ class Allotment:
         return np.fmax.reduce(known[ids], axis=1)
 
     def _remember(self, batch: Batch, parents: np.ndarray) -> None:
-        """The objectives of a batch. One that has none, as it failed, stands for its parents: a repair has to beat them."""
+        """The objectives of a batch. One that failed stands for its parents, so that a repair has to beat them."""
         size, last = len(self._objective), int(batch.id.max(initial=-1))
         if last >= size:
             self._objective = np.append(self._objective, np.full(max(last + 1, 2 * size) - size, np.nan))

@@ -128,8 +128,8 @@ class Portfolio(Operator):
     def learn(self, batch: Batch, added: Added) -> None:
         """Hears how a batch fared. One that came to nothing concerns those alone who should have made it."""
         nothing, first = NEVER_MADE in batch.origin, int(batch.id[0])
-        own = first > self._heard and (nothing or not self._origins.isdisjoint(batch.origin))
-        shares = self._turns.popleft() if own and self._turns else [1] * len(self.operators)
+        own = first > self._heard and (nothing or not self._origins.isdisjoint(batch.origin)) and bool(self._turns)
+        shares = self._turns.popleft() if own else [1] * len(self.operators)
         self._heard = max(first, self._heard)  # what was heard of before, and is judged again, is no turn's
         if self._allotment:
             self._allotment.learn(batch, added, own=own)
