@@ -8,12 +8,12 @@ every method gives a new one.
     state, pull = rule.choose(state, random, available=[True, True, False])
     state = rule.hear(state, pull, reward=0.7, cost=0.02)  # sooner or later, in any order
 
-Rewards lie in [0, 1], and are clipped to it; `Ranked` makes such of gains in any unit. An arm counts as pulled
-from the moment it is chosen, so that 64 pulls under way do not all go to one arm; a pull that gets no reward
-is heard with nan, which takes it back. `results/steering` measures all rules on arms whose means are known.
+Rewards lie in [0, 1], and are clipped to it (`qdkit.rewards` makes such of gains in any unit). An arm counts as
+pulled from the moment it is chosen, so that 64 pulls under way do not all go to one; a pull that gets no reward is
+heard with nan, which takes it back.
 
-Letters in formulas: `n` pulls of an arm, those under way included; `m` its mean reward; `t` the sum of all
-`n`; `k` arms.
+Letters in formulas: `n` pulls of an arm, those under way included; `m` its mean reward; `t` the sum of all `n`;
+`k` arms.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class State(NamedTuple):
     waiting: int `[k]`, pulls of which nothing was heard yet.
     last: int `[k]`, which pull was the arm's last, counted from 1; 0 where there was none.
     pulls: how many there were in all.
-    gains: what `Ranked` compares with, the oldest first.
     """
 
     heard: np.ndarray
@@ -52,7 +51,6 @@ class State(NamedTuple):
     waiting: np.ndarray
     last: np.ndarray
     pulls: int = 0
-    gains: tuple[float, ...] = ()
 
     @property
     def mean(self) -> np.ndarray:
@@ -203,7 +201,7 @@ def sliding_window_ucb(window: int, xi: float = 0.6) -> UCB:
     """m + √(ξ ln min(t, τ) / n) over the last τ = `window` rewards (Garivier & Moulines 2011, SW-UCB).
 
     ξ = 0.6 as in their experiments. For T pulls in which the means change Υ times they take τ = 2 √(T ln T / Υ),
-    and the regret is O(√(T Υ) ln T).
+    and the regret is O(√(T Υ ln T)).
     """
     return UCB(np.sqrt(xi / 2).item(), window=window)
 
@@ -211,7 +209,7 @@ def sliding_window_ucb(window: int, xi: float = 0.6) -> UCB:
 def discounted_ucb(discount: float, xi: float = 0.6) -> UCB:
     """m + 2 √(ξ ln t / n), where all sums are discounted by γ at every reward (Garivier & Moulines 2011, D-UCB).
 
-    For T pulls in which the means change Υ times they take γ = 1 - √(Υ / T) / 4. ξ as above.
+    For T pulls in which the means change Υ times they take γ = 1 - √(Υ / T) / 4, and the regret is O(√(T Υ) ln T).
     """
     return UCB(2 * np.sqrt(xi / 2).item(), discount=discount)
 
@@ -241,11 +239,18 @@ class EXP3(Rule):
     """Arm i with the odds p_i = (1 - γ) w_i / Σ w + γ / k, w_i = exp(γ / k · Σ reward / p) (Auer et al. 2002, fig. 1).
 
     For arms that an adversary moves: whatever they do, the regret against the best single arm after T pulls is at
-    most 2 √(e - 1) √(T k ln k) in the mean, with γ = min(1, √(k ln k / ((e - 1) T))) (corollary 3.2). `index` are
-    the odds. It reads no costs, and `least` is best left to γ.
+    most 2 √(e - 1) √(T k ln k) in the mean, with γ = min(1, √(k ln k / ((e - 1) T))) (corollary 3.2); 0.1 is that of
+    three arms and some 200 pulls. `index` are the odds. It reads no costs, and `least` is best left to γ.
     """
 
     gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.gamma <= 1:
+            raise ValueError(
+                f"gamma is the share of pulls that go to all arms alike, above 0 and at most 1, not {self.gamma}"
+            )
 
     def index(self, state: State) -> np.ndarray:
         return self._odds(state, np.ones(len(state.last), bool))
@@ -259,47 +264,6 @@ class EXP3(Rule):
         power = self.gamma / k * self.believed(state)[WEIGHED]
         weight = np.where(available, np.exp(power - power[available].max()), 0.0)
         return (1 - self.gamma) * weight / weight.sum() + self.gamma / k
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """`rule`, told how each gain ranks among those of late: for gains in a unit that nobody knows, and that shrink.
-
-    reward = (b + (e + 1) / 2) / (w + 1) for a gain above 0, where of the last w = `window` gains above 0 (fewer at
-    first) b were smaller and e equal; 0 for no gain, as most candidates have none and their rank would say nothing.
-    (After the ranks of Fialho, Schoenauer & Sebag 2010, to whom monotone transformations of the objective are one.)
-    """
-
-    rule: Rule
-    window: int = 100
-
-    def start(self, arms: int) -> State:
-        """As the rule's."""
-        return self.rule.start(arms)
-
-    def index(self, state: State) -> np.ndarray:
-        """As the rule's."""
-        return self.rule.index(state)
-
-    def choose(
-        self, state: State, random: np.random.Generator, available: Sequence[bool] | np.ndarray | None = None
-    ) -> tuple[State, Pull]:
-        """As the rule's."""
-        return self.rule.choose(state, random, available)
-
-    def hear(
-        self, state: State, pull: Pull, reward: float = np.nan, cost: float = 1.0, arm: int | None = None
-    ) -> State:
-        """As the rule's, with the rank of `reward`."""
-        if not reward > 0:
-            return self.rule.hear(state, pull, reward, cost, arm)
-        gains = np.array(state.gains)
-        rank = ((gains < reward).sum() + ((gains == reward).sum() + 1) / 2) / (len(gains) + 1)
-        state = state._replace(gains=(*state.gains, reward)[-self.window :])
-        return self.rule.hear(state, pull, rank, cost, arm)
-
-
-Bandit = Rule | Ranked
 
 
 def _mean(total: np.ndarray, count: np.ndarray, otherwise: float) -> np.ndarray:

@@ -10,8 +10,8 @@ candidate's parents (float `[n]`, nan where none is known). It gives float `[n]`
 
 nan where nobody is to blame (the outcomes infrastructure and skipped): no reward will come, and the pull is
 taken back. Whatever else is not ok earns 0: a candidate that failed, took too long, or was known before cost its
-turn. Gains are in the unit of the objective, and bandits want [0, 1]: `bandits.Ranked` ranks them among those of
-late, whatever the reward. A product with a cost is no reward: costs have a column of their own.
+turn. Gains are in the unit of the objective, which nobody knows, and they wane as an archive fills; bandits want
+[0, 1]. `ranked` makes the one of the other, and leaves 0 and 1 as they are where there is nothing else.
 """
 
 from __future__ import annotations
@@ -48,6 +48,21 @@ def entered(batch: Batch, added: Added, parents: np.ndarray) -> np.ndarray:
 def new_cell(batch: Batch, added: Added, parents: np.ndarray) -> np.ndarray:
     """1 for a candidate that entered an empty cell."""
     return _earned(batch, _status(added) == NEW)
+
+
+def ranked(gains: np.ndarray, recent: tuple[float, ...], window: int = 100) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Each of `gains` (float `[n]`) by its rank among those of late, and what is recent then.
+
+    (1 + those of the last w = `window` gains above 0 that are no greater) / (1 + w), fewer than w at first; 0 for no
+    gain, as most candidates have none and their rank would say nothing; nan stays. All monotone transformations of
+    the objective are one to it, as to the ranks of Fialho, Schoenauer & Sebag (2010).
+    """
+    ranks = np.array(gains, np.float64)
+    for i in np.flatnonzero(ranks > 0):
+        gain = float(ranks[i])
+        ranks[i] = (1 + sum(other <= gain for other in recent)) / (1 + len(recent))
+        recent = (*recent, gain)[-window:]
+    return ranks, recent
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from qdkit.bandits import (
     REWARD,
     UCB,
     Pull,
-    Ranked,
     Thompson,
     UCBTuned,
     discounted_ucb,
@@ -33,7 +32,7 @@ from qdkit.baselines import Independent
 from qdkit.elites import IMPROVED, NEW, REJECTED, Added
 from qdkit.operators import Portfolio
 from qdkit.record import Exhausted
-from qdkit.rewards import Dollars, entered, new_cell, over_cell, over_parent
+from qdkit.rewards import Dollars, entered, new_cell, over_cell, over_parent, ranked
 from qdkit.types import NOBODY, Batch, Context, Proposal
 
 from .worlds import BOX, Jitter, Points, Texts
@@ -48,10 +47,9 @@ RULES = {
     "exp3": EXP3(0.2),
     "exp3, discount": EXP3(0.2, discount=0.9),
     "prior": UCBTuned(prior=((2, 0.5),) * 4),
-    "ranked": Ranked(UCBTuned()),
     "least": UCB(least=0.1),
 }
-OPTIMISTS = [name for name, rule in RULES.items() if isinstance(getattr(rule, "rule", rule), UCB)]
+OPTIMISTS = [name for name, rule in RULES.items() if isinstance(rule, UCB)]
 every_rule = pytest.mark.parametrize("name", RULES)
 seeds = pytest.mark.parametrize("seed", range(3))
 KEY = jax.random.key(7)
@@ -185,20 +183,6 @@ def test_a_window_holds_the_last_rewards_and_a_discount_fades_them():
     assert faded.heard[PULLS].tolist() == [1.25, 0.5] and faded.heard[REWARD].tolist() == [0.75, 0.5]
 
 
-def test_ranks_take_gains_in_any_unit():
-    """The first of any size is in the middle; then above, below, equal; 0 stays 0 and is no rank for others."""
-    rule, rewards = Ranked(UCB(), window=3), [5.0, 7.0, 1.0, 5.0, 0.0, 6.0]
-    state, earned = rule.start(1), []
-    for reward in rewards:
-        state, pull = rule.choose(state, np.random.default_rng(0))
-        before, state = state.heard[REWARD].sum(), rule.hear(state, pull, reward)
-        earned.append(state.heard[REWARD].sum() - before)
-    assert earned == pytest.approx([1 / 2, (1 + 1 / 2) / 2, (0 + 1 / 2) / 3, (1 + 2 / 2) / 4, 0, (2 + 1 / 2) / 4])
-    assert state.gains == (1.0, 5.0, 6.0)
-    other = told(rule, [0] * 6, [math.exp(10 * reward) - 1 for reward in rewards])
-    assert other.heard[REWARD] == pytest.approx(state.heard[REWARD])
-
-
 # Laws of all rules
 
 
@@ -320,6 +304,7 @@ def test_a_pull_is_heard_once_and_costs_something():
         (lambda: UCB(window=5, discount=0.9), "not both"),
         (lambda: UCB(prior=((1, 0.5),)).start(2), "1 entries and there are 2 arms"),
         (lambda: UCB(least=0.6).start(2), "at most 0.5"),
+        (lambda: EXP3(gamma=0), "above 0 and at most 1, not 0"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(make, said):
@@ -390,6 +375,23 @@ def test_rewards_are_what_their_formulas_say():
         (new_cell, [0, 0, 1, 1]),
     ]:
         np.testing.assert_array_equal(reward(made, added, parents), [*expected, *rest])
+
+
+def test_ranks_take_gains_in_any_unit():
+    """The first is 1 of 1; then above all, below all, equal to one; nothing stays nothing and is no rank for others."""
+    gains = np.array([5.0, 7.0, 1.0, 5.0, 0.0, np.nan, 6.0])
+    ranks, recent = ranked(gains, (), window=3)
+    np.testing.assert_allclose(ranks, [1, 1, 1 / 3, 3 / 4, 0, np.nan, 3 / 4])
+    assert recent == (1.0, 5.0, 6.0)
+    np.testing.assert_array_equal(ranked(np.expm1(10 * gains), (), 3)[0], ranks)
+    first, between = ranked(gains[:3], (), 3)
+    np.testing.assert_array_equal(np.append(first, ranked(gains[3:], between, 3)[0]), ranks)
+
+
+def test_ranks_leave_chances_as_they_are():
+    """Where a reward is 1 or 0, so is its rank."""
+    gains = np.array([1.0, 0, 0, 1, 1, 0, 1])
+    assert ranked(gains, ())[0].tolist() == gains.tolist()
 
 
 def test_dollars_are_those_of_the_calls_and_a_little_for_all():
@@ -588,7 +590,7 @@ class Still(Jitter):
 
 BANDITS = {
     "tuned": UCBTuned(window=30, least=0.1),
-    "thompson": Ranked(Thompson(discount=0.99)),
+    "thompson": Thompson(discount=0.99),
     "exp3": EXP3(0.2),
 }
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from qdkit.bandits import PULLS, Bandit, Pull
+from qdkit.bandits import PULLS, Pull, Rule
 from qdkit.elites import Added
-from qdkit.rewards import Cost, Reward
+from qdkit.rewards import Cost, Reward, ranked
 from qdkit.types import NOBODY, Batch, Outcome
 
 REST = 32  # candidates: an arm whose server is away costs no more than one candidate in so many
@@ -46,7 +46,7 @@ class Allotment:
         self,
         names: Sequence[str],
         arms: Mapping[str, int],
-        bandit: Bandit,
+        bandit: Rule,
         reward: Reward,
         cost: Cost | None,
         seed: int,
@@ -57,6 +57,7 @@ class Allotment:
         self._dealt: deque[list[Pull]] = deque()  # by turn, until it is heard of
         self._turns = 0
         self._rested = np.zeros(len(names), int)  # the number of the pull from which on each is available
+        self._gains: tuple[float, ...] = ()  # of late
         self._objective = np.empty(0)  # by id
 
     def deal(self, n: int) -> np.ndarray:
@@ -77,7 +78,7 @@ class Allotment:
         self._remember(batch, parents)
         if not own:
             return
-        rewards = self.reward(batch, added, parents)
+        rewards, self._gains = ranked(self.reward(batch, added, parents), self._gains)
         costs = np.ones(len(batch)) if self.cost is None else self.cost(batch)
         rows = [(row, self.arms[name]) for row, name in enumerate(batch.origin) if name in self.arms]
         pulls = self._dealt.popleft()

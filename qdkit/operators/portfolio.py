@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from qdkit.bandits import Bandit
+from qdkit.bandits import Rule
 from qdkit.elites import Added
 from qdkit.rewards import Cost, Reward, over_cell
 from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Outcome, Proposal
@@ -29,14 +29,14 @@ class Portfolio(Operator):
     operator that it chooses, in the order of the starts, and the operator that made it (its `origin`)
     is paid for it in the order of the commits.
 
-        Portfolio([Rewrite(LLM(m), prompt) for m in models], bandit=Ranked(UCBTuned(window=500, least=0.02)))
+        Portfolio([Rewrite(LLM(m), prompt) for m in models], bandit=UCBTuned(discount=0.998, least=0.02))
         Portfolio([kind(LLM(m), task) for m in models for kind in (Patch, Full)], bandit=..., cost=Dollars())
 
     Whatever distinguishes operators can be learnt: models, kinds of edits, or, as in the second line, their product.
 
     weights: a positive number for each operator; those of a fixed size need theirs for the form only.
     bandit: a rule of `qdkit.bandits`.
-    reward: what a candidate is worth, see `qdkit.rewards`.
+    reward: what a candidate is worth, see `qdkit.rewards`; the bandit is told its rank among those of late.
     cost: what each candidate cost, `(batch) -> float [n]`, such as `qdkit.rewards.Dollars`; all alike where left out.
     seed: of the bandit's own randomness.
     size: how many candidates it makes a step, None if any number.
@@ -52,7 +52,7 @@ class Portfolio(Operator):
         weights: Sequence[float] | None = None,
         name: str = "portfolio",
         *,
-        bandit: Bandit | None = None,
+        bandit: Rule | None = None,
         reward: Reward = over_cell,
         cost: Cost | None = None,
         seed: int = 0,
