@@ -224,6 +224,11 @@ class Ledger:
             self._read("select outcome, count(*) from candidates group by outcome order by count(*) desc, outcome")
         )
 
+    def origins(self) -> list[tuple[str, int, int, int]]:
+        """(origin, task, how many candidates, how many of them entered) for each origin of each task, as they came."""
+        counts = "select origin, task, count(*), sum(status > 0) from candidates"
+        return self._read(f"{counts} group by task, origin order by min(id)")
+
     def errors(self, most: int = 5) -> dict[str, int]:
         """The commonest reasons of failure, and how often each was given."""
         faults = "outcome not in ('ok', 'rejected', 'duplicate', 'skipped') and why is not null"

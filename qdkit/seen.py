@@ -55,6 +55,15 @@ class Seen:
         columns = zip(*self.commits, strict=True) if self.commits else [()] * len(Commit._fields)
         return {name: np.array(column) for name, column in zip(Commit._fields, columns, strict=True)}
 
+    @property
+    def origins(self) -> dict[str, np.ndarray]:
+        """Who made the candidates: by origin, int `[2, steps]`: how many in each step, and how many of them entered."""
+        counts: dict[str, np.ndarray] = {}
+        for origin, task, made, entered in self.ledger.origins():
+            if task < len(self.commits):  # a run that is looked at may be growing
+                counts.setdefault(origin, np.zeros((2, len(self.commits)), int))[:, task] = made, entered
+        return counts
+
     def genome(self, id: int) -> Genome:
         """One candidate's genome. Raises KeyError for an id that the run does not have."""
         return self.ledger.genome(id)

@@ -22,7 +22,7 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs", "shown"},
-    {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents"},
+    {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards"},
     {"novelty", "metrics", "ledger", "operators", "stages", "lessons", "stopping", *SHELVES},
     {"parts", "seen", "progress", "taskrecord", "baselines", "choosing"},
     {"search", "viz", "comparison"},
@@ -38,6 +38,7 @@ LIGHT = {
     "__main__",
     "types",
     "record",
+    "bandits",
     "flow",
     "budget",
     "llm",

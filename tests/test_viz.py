@@ -79,6 +79,14 @@ def history(n):
     return {"evaluations": at, "coverage": at / (at + 500), "qd_score": at**0.5, "best": 1 - 1 / (1 + at / 100)}
 
 
+def made_by(*names):
+    """How many candidates each made in forty steps, ever more by the first, and how many of them entered."""
+    shares = np.stack([np.arange(40) // (3 * i + 1) for i in range(len(names))])
+    return {
+        name: np.stack([share, share // (i + 2)]) for i, (name, share) in enumerate(zip(names, shares, strict=True))
+    }
+
+
 def some(archive, step=3):
     return filled(archive, np.flatnonzero(np.arange(archive.cells) % step))
 
@@ -92,6 +100,7 @@ PICTURES = {
     "parallel": lambda: viz.parallel(some(MANY)),
     "progress": lambda: viz.progress(some(PLANE)),
     "profile": lambda: viz.profile(some(PLANE)),
+    "origins": lambda: viz.origins(SimpleNamespace(origins=made_by("a model", "seed", "fr$e$e noise"))),
     "gallery": lambda: viz.gallery(filled(PLANE, range(30), domain=Arrow()), 2, 3),
     "overview": lambda: viz.overview(some(PLANE)),
     "empty": lambda: viz.overview(filled(PLANE, [], history=None)),
