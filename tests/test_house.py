@@ -22,8 +22,8 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs"},
-    {"flow", "llm", "budget", "sandbox", "compiled", "rows"},
-    {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
+    {"flow", "llm", "budget", "sandbox", "compiled", "rows", "metrics", "features"},
+    {"novelty", "ledger", "operators", "stages", *SHELVES},
     {"parts", "seen", "progress", "taskrecord", "baselines"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
