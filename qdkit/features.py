@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,7 +57,7 @@ def standardised(numbers: np.ndarray, like: np.ndarray) -> np.ndarray:
 
     That is in the root mean square. Each coordinate is divided by its own spread in `like`; one without spread, by 1.
     """
-    rows, given = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (numbers, like))
+    rows, given = (np.asarray(x, np.float64).reshape(len(x), math.prod(x.shape[1:])) for x in (numbers, like))
     most = np.abs(given).max(0, initial=0)
     most[most == 0] = 1
     spread = (given / most).std(0) if len(given) else np.ones_like(most)
@@ -145,7 +146,7 @@ def _counted(coded: Iterable[tuple[np.ndarray, Sequence[int]]]) -> np.ndarray:
         runs = np.unique(_runs(codes, lengths))
         sign = 1.0 - 2.0 * (runs >> np.uint64(63))
         row = np.bincount((runs % np.uint64(WIDTH)).astype(int), sign, WIDTH)
-        row[0] += not row.any()  # all of a short text's runs may cancel
+        row[0] += not row.any()  # the runs of a short one may all cancel
         rows.append(row.astype(np.float32))
     return np.array(rows, np.float32).reshape(-1, WIDTH)
 

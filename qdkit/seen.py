@@ -85,7 +85,8 @@ class Seen:
         Raises ValueError where there are fewer than `n` elites.
         """
         ids = self._ids()
-        rows = metrics.draws(len(ids), min(EQUAL, len(ids)) if n is None else n)
+        n = min(EQUAL, len(ids)) if n is None else n
+        rows = metrics.draws(len(ids), n)
         looked, place = np.unique(rows, return_inverse=True)
         rows = place.reshape(rows.shape)
         genomes = self.ledger.take(ids[looked]).genome
@@ -96,7 +97,7 @@ class Seen:
         if len(genomes) and is_program(genomes[0]):
             labels = [outline(genome) for genome in genomes]
             algorithms = metrics.rarefied(lambda each: metrics.hill(labels[i] for i in each), rows)
-        return Diversity(rows.shape[1], vendi(1), vendi(2), algorithms)
+        return Diversity(n, vendi(1), vendi(2), algorithms)
 
     def genome(self, id: int) -> Genome:
         """One candidate's genome. Raises KeyError for an id that the run does not have."""

@@ -24,7 +24,7 @@ def draws(of: int, n: int, seed: int = 0, times: int = TIMES) -> np.ndarray:
     Raises ValueError where `n` is more than there are.
     """
     if not 0 <= n <= of:
-        raise ValueError(f"a subsample has 0 to {of} of {of} things, not {n}: two sets are compared at the n of the smaller")
+        raise ValueError(f"{n} of {of} things cannot be drawn: compare two sets at the n of the smaller")
     if n == of:
         return np.arange(of)[None]
     random = np.random.default_rng(seed)

@@ -145,7 +145,7 @@ def _shares(weights: Any, n: int) -> np.ndarray:
         return np.full(n, 1 / n)
     w = np.asarray(weights, np.float64)
     if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise ValueError(f"weights are {n} numbers from 0 that are not all 0, one for each row; these are {weights!s:.80}")
+        raise ValueError(f"weights are {n} numbers from 0, one a row, and not all 0; these are {weights!s:.80}")
     return w / w.sum()
 
 
@@ -161,7 +161,8 @@ def _alike_to_itself(k: np.ndarray) -> None:
     if (off > SLACK).any():
         row = int(np.argmax(off))
         raise ValueError(
-            f"everything has similarity 1 to itself, and row {row} has {k[row, row]:g}: vendi_of(..., normalise=True) mends it"
+            f"everything has similarity 1 to itself, and row {row} has {k[row, row]:g}: "
+            "vendi_of(..., normalise=True) mends that"
         )
 
 
