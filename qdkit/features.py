@@ -23,6 +23,7 @@ from qdkit.types import Genomes
 
 WIDTH = 1024  # columns: the cosine of two rows misses that of their runs by about 1/√WIDTH
 CHARACTERS, TOKENS = (3, 4, 5), (2, 3, 4)  # the lengths of the runs
+ROUNDING, FAR = 1e-12, 1e6  # a spread that is none, as a share of the greatest value; a distance in spreads
 BUILTINS = frozenset(dir(builtins))
 
 Branch = ast.If | ast.IfExp | ast.Match | ast.Try | ast.TryStar | ast.With | ast.AsyncWith
@@ -53,16 +54,21 @@ def grams(texts: Iterable[str]) -> np.ndarray:
 
 
 def standardised(numbers: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """float64 `[n, d]`: finite numbers `[n, ...]` in units in which two rows of `like` are a distance of √2 apart.
+    """float64 `[n, d]`: numbers `[n, ...]` in units in which two rows of `like` are √2 apart in the root mean square.
 
-    That is in the root mean square. Each coordinate is divided by its own spread in `like`; one without spread, by 1.
+    Each coordinate is counted from its mean in `like` and divided by its spread there; one without spread, by its
+    greatest value. A number that is not finite tells nothing and stands at the mean; none is farther off than `FAR`.
     """
     rows, given = (np.asarray(x, np.float64).reshape(len(x), math.prod(x.shape[1:])) for x in (numbers, like))
-    most = np.abs(given).max(0, initial=0)
+    known = np.isfinite(given)
+    most = np.abs(np.where(known, given, 0)).max(0, initial=0)
     most[most == 0] = 1
-    spread = (given / most).std(0) if len(given) else np.ones_like(most)
-    varied = (given != given[:1]).any(0)
-    return rows / most / np.where(varied & (spread > 0), spread, 1) / np.sqrt(max(1, rows.shape[1]))
+    scaled, count = np.where(known, given / most, 0), np.maximum(1, known.sum(0))  # at most 1: no square overflows
+    mean = scaled.sum(0) / count
+    spread = np.sqrt((np.where(known, scaled - mean, 0) ** 2).sum(0) / count)
+    with np.errstate(over="ignore"):
+        place = (rows / most - mean) / np.where(spread > ROUNDING, spread, 1)
+    return np.clip(np.where(np.isfinite(rows), place, 0), -FAR, FAR) / math.sqrt(max(1, rows.shape[1]))
 
 
 def is_program(genome: Any) -> bool:

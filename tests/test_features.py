@@ -165,6 +165,15 @@ def test_numbers_are_in_units_of_their_spread():
     assert np.ptp(standardised(rows * 2, rows), axis=0) == pytest.approx(2 * np.ptp(found, axis=0))
 
 
+def test_a_number_that_is_not_finite_tells_nothing():
+    """A nan or an infinity stands at the mean and moves no other; what is out of all proportion is far."""
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    odd = np.vstack([rows, [[np.nan, np.inf, -np.inf]]])
+    assert np.allclose(standardised(odd, odd), np.vstack([standardised(rows, rows), np.zeros(3)]))
+    assert np.isfinite(standardised(np.array([[1e308, 1.0]]), np.array([[1e-300, 1.0], [2e-300, 2.0]]))).all()
+    assert standardised(np.full((2, 2), np.nan), np.full((2, 2), np.nan)).tolist() == [[0, 0], [0, 0]]
+
+
 @pytest.mark.parametrize("rows", [np.ones((4, 3)), np.full((4, 3), 0.1), np.zeros((4, 0)), np.zeros((0, 3))])
 def test_numbers_without_spread_are_one_kind(rows):
     """Copies are one, rows without coordinates too, and none are none."""

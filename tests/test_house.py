@@ -38,6 +38,8 @@ LIGHT = {
     "__main__",
     "types",
     "record",
+    "metrics",
+    "features",
     "flow",
     "budget",
     "llm",
