@@ -125,8 +125,6 @@ def compared(runs: Sequence[Seen], archive: Archive | None = None) -> Comparison
 
     Raises ValueError for runs that searched different things, have no steps, or an archive unknown here.
     """
-    if not runs:
-        raise ValueError("name at least one run to compare")
     _check(runs)
     archive = _map(runs) if archive is None else archive
     settings = [{name: value for name, value in run.ledger.about.items() if name != "seed"} for run in runs]
@@ -207,6 +205,8 @@ def exceeds(values: np.ndarray, others: np.ndarray) -> tuple[float, float, float
 
 def _check(runs: Sequence[Seen]) -> None:
     """Refuses what cannot be compared."""
+    if not runs:
+        raise ValueError("name at least one run to compare")
     first, *others = (run.ledger for run in runs)
     for other in others:
         for name in SAME:

@@ -206,6 +206,7 @@ def test_a_summary_tells_how_different_the_elites_are(make):
 def test_a_search_that_found_nothing_has_no_kinds():
     """Before the first step, and with one elite, the numbers are 0 and 1."""
     assert [points().summary()[name] for name in ("vendi_n", "vendi_1", "vendi_2")] == [0, 0, 0]
+    assert points().run(1, progress=False).diversity(0).vendi_1 == (0, 0, 0)
     one = qdkit.Search(Points(), Grid((1, 1), BOX), Jitter(), batch=4).run(2, progress=False).diversity()
     assert (one.n, one.vendi_1.mean, one.vendi_2.mean) == (1, pytest.approx(1), pytest.approx(1))
 
@@ -238,5 +239,7 @@ def test_runs_are_compared_at_equal_n_and_in_one_unit():
     assert b.vendi_2.mean < 0.7 * a.vendi_2.mean
     assert tight.diversity(b.n).vendi_2.mean == pytest.approx(wide.diversity(a.n).vendi_2.mean, rel=0.3)
     assert comparison.diversity([texts(seed=1).run(9, progress=False)])[0].n > 1
+    with pytest.raises(ValueError, match="at least one run"):
+        comparison.diversity([])
     with pytest.raises(ValueError, match="compare runs of one domain"):
         comparison.diversity([wide, texts().run(3, progress=False)])

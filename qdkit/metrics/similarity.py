@@ -33,7 +33,8 @@ def rbf(width: float) -> Kernel:
 
     def near(a: Any, b: Any) -> np.ndarray:
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        a, b = ((rows - a[:1]) / width for rows in (a, b))  # or squares of what lies far off would cancel
+        first = a[:1]  # squares of what lies far off would cancel
+        a, b = (a - first) / width, (b - first) / width
         squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
         if a.shape == b.shape and np.array_equal(a, b):
             np.fill_diagonal(squares, 0.0)

@@ -102,8 +102,8 @@ Written by `measure.py`; no figure here was typed by hand. CPU seconds, the medi
 ## Diversity grows with n
 
 Samples of one and the same thing, directions drawn evenly in 16 dimensions: the Vendi scores of order 1 and 2 of the
-whole sample, and the mean over 20 subsamples of {equal}; each the mean ± the standard deviation of 20 samples. The
-whole scores say little but how large a sample is, until it is many times the number of dimensions; at equal n all are alike.
+whole sample, and the mean over 20 subsamples of {equal}; each the mean ± the standard deviation of 20 samples. Whole,
+they say little but how large a sample is, until it is many times the number of dimensions; at equal n all are alike.
 So a summary tells the diversity of 32 elites, and runs are compared at the n of the smallest.
 
 | n | order 1, whole | order 2, whole | order 1 at {equal} | order 2 at {equal} |
