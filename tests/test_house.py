@@ -22,8 +22,8 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs", "shown"},
-    {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards"},
-    {"novelty", "metrics", "ledger", "operators", "stages", "lessons", "stopping", *SHELVES},
+    {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards", "metrics", "features"},
+    {"novelty", "ledger", "operators", "stages", "lessons", "stopping", *SHELVES},
     {"parts", "seen", "progress", "taskrecord", "baselines", "choosing"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
@@ -38,7 +38,10 @@ LIGHT = {
     "__main__",
     "types",
     "record",
-    "bandits",
+    {"types", "elites", "record", "plain", "names", "programs", "shown"},
+    {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards", "metrics", "features"},
+    {"novelty", "ledger", "operators", "stages", "lessons", "stopping", *SHELVES},
+    {"parts", "seen", "progress", "taskrecord", "baselines", "choosing"},
     "flow",
     "budget",
     "llm",
