@@ -124,6 +124,7 @@ def run(worlds: tuple[World, ...], seeds: int, out: Path) -> None:
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
+    """What is known."""
     return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
 
 
@@ -141,7 +142,8 @@ def table(out: Path) -> None:
 
 
 def _table(every: list[dict[str, Any]], worlds: tuple[World, ...], title: str, what: str) -> str:
-    head = f"### {title}: {what} until the target\n\n| world | " + " | ".join(VARIANTS) + " |\n|" + "---|" * (1 + len(VARIANTS))
+    columns = "| world | " + " | ".join(VARIANTS) + " |\n|" + "---|" * (1 + len(VARIANTS))
+    head = f"### {title}: {what} until the target\n\n{columns}"
     lines, ratios = [], {variant: [] for variant in VARIANTS}
     for world in worlds:
         measure = PRIMARY.get(world.name, "best")
@@ -170,6 +172,7 @@ def _interval(logs: np.ndarray, random: np.random.Generator) -> str:
 
 
 def main() -> None:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["targets", "tuned", "held-out", "table"])
     parser.add_argument("--seeds", type=int, default=20)

@@ -55,8 +55,10 @@ class World:
         if hasattr(self.problem, "evaluate"):
             return self.problem.evaluate(np.array(genomes))
         scores = [self.problem.score(genome) for genome in genomes]
-        columns = [[getattr(score, name) for score in scores] for name in ("objective", "descriptor", "notes", "outcome")]
-        return qdkit.Evaluation(columns[0], columns[1], notes=columns[2], outcome=columns[3])
+        column = lambda name: [getattr(score, name) for score in scores]
+        return qdkit.Evaluation(
+            column("objective"), column("descriptor"), notes=column("notes"), outcome=column("outcome")
+        )
 
     def rounded(self, numbers: np.ndarray) -> list[float]:
         return np.round(np.clip(numbers, self.low, self.high), 4).tolist()
