@@ -17,7 +17,7 @@ from qdkit.ledger import Ledger
 from qdkit.parents import Parents, Standing, choose, effective
 from qdkit.types import NOBODY, Batch, Context, Key, Operator, Outcome, Wish
 
-FOUNDERS, OTHERS = 2**31, 2**31 + 1  # of a turn's key, beside the groups of parents
+FOUNDERS, OTHERS = 0, 1  # what is drawn with a turn's key beside the parents
 
 
 class Choice(NamedTuple):
@@ -95,7 +95,7 @@ class Choosing:
         for number, ((rule, place), rows) in enumerate(groups.items()):
             with double():
                 standing = self._standing(elites, place, progress)
-                drawn = choose(rule, jax.random.fold_in(key, number), standing, most, arity)
+                drawn = choose(rule, key, number, standing, most, arity)
             cell[rows], fresh[rows] = np.asarray(drawn.cell)[: len(rows)], np.asarray(drawn.fresh)[: len(rows)]
             target[rows] = np.asarray(drawn.target)[: len(rows)]
             share += np.asarray(drawn.share) * (len(rows) / n)
@@ -163,7 +163,7 @@ class Choosing:
 
 
 def _random(key: Key, purpose: int) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.key_data(jax.random.fold_in(key, purpose))))
+    return np.random.default_rng([*np.asarray(jax.random.key_data(key)).tolist(), purpose])
 
 
 def elites_as_batch(ids: np.ndarray, genome: Any, objective: np.ndarray, descriptor: np.ndarray) -> Batch:

@@ -266,9 +266,9 @@ def reads(rule: Parents, kinds: tuple[type[Parents], ...]) -> bool:
 
 
 @partial(jax.jit, static_argnames=("rule", "n", "arity"))
-def choose(rule: Parents, key: Key, standing: Standing, n: int, arity: int) -> Chosen:
-    """What `rule` chooses, compiled."""
-    return rule.choose(key, standing, n, arity)
+def choose(rule: Parents, key: Key, number: int, standing: Standing, n: int, arity: int) -> Chosen:
+    """What `rule` chooses with the `number`-th key that comes of `key`, compiled."""
+    return rule.choose(jax.random.fold_in(key, number), standing, n, arity)
 
 
 def systematic(key: Key, share: jax.Array, n: int) -> jax.Array:

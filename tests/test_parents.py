@@ -47,7 +47,7 @@ def standing(objective, children=0.0, entered=0.0, progress=0.0, centre=None):
 
 def shares(rule, now, n=4):
     with double():
-        return np.asarray(choose(rule, KEY, now, n, 1).share)
+        return np.asarray(choose(rule, KEY, 0, now, n, 1).share)
 
 
 def random_standing(seed):
@@ -64,7 +64,7 @@ def test_only_elites_are_chosen_and_shares_add_up_to_one(rule, seed):
     now = random_standing(seed)
     occupied = np.asarray(now.elites.objective) > -np.inf
     with double():
-        chosen, again = (choose(rule, jax.random.key(seed), now, 9, 2) for _ in range(2))
+        chosen, again = (choose(rule, jax.random.key(seed), 0, now, 9, 2) for _ in range(2))
     assert chosen.cell.shape == (9, 2) and occupied[np.asarray(chosen.cell)].all()
     assert np.asarray(chosen.share).sum() == pytest.approx(1) and not np.asarray(chosen.share)[~occupied].any()
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(chosen, again, strict=True))
@@ -166,10 +166,10 @@ def test_targets_are_empty_or_weak_cells_nearby():
     objective[[0, 7]] = -np.inf, 1.0
     now = standing(objective)
     with double():
-        empty = choose(Towards(Uniform(), "empty", 1.0), KEY, now, 8, 1)
-        weak = choose(Towards(Uniform(), "weak", 1.0), KEY, now, 8, 1)
-        none = choose(Towards(Uniform(), "empty", 1.0), KEY, standing([1.0] * 12), 8, 1)
-        nowhere = choose(Towards(Uniform()), KEY, standing(objective, centre=np.full((12, 2), np.nan)), 8, 1)
+        empty = choose(Towards(Uniform(), "empty", 1.0), KEY, 0, now, 8, 1)
+        weak = choose(Towards(Uniform(), "weak", 1.0), KEY, 0, now, 8, 1)
+        none = choose(Towards(Uniform(), "empty", 1.0), KEY, 0, standing([1.0] * 12), 8, 1)
+        nowhere = choose(Towards(Uniform()), KEY, 0, standing(objective, centre=np.full((12, 2), np.nan)), 8, 1)
     assert np.array_equal(empty.target, np.repeat(GRID.centres[:1], 8, 0))
     aims = {tuple(row) for row in np.asarray(weak.target).tolist()}
     assert tuple(GRID.centres[7]) in aims and len(aims) <= 2  # from the weakest itself another neighbour is aimed for
