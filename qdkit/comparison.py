@@ -229,7 +229,7 @@ def _map(runs: Sequence[Seen]) -> Archive:
                 "compare in Python, comparison.compared(runs, archive)"
             )
     whole = [run.archive for run in runs if not isinstance(run.archive, Single)]
-    return whole[0] if whole else runs[0].archive.archive
+    return (whole[0] if whole else runs[0].archive.archive).map
 
 
 def _names(kinds: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -52,6 +52,21 @@ def test_run_show_resume(capsys, tmp_path):
     assert run.domain.joints == 3 and run.archive.shape == (6, 6) and run.ledger.about["seed"] == 2
 
 
+def test_a_run_is_steered_by_words_and_goes_on_as_it_began(capsys):
+    """Parents by a rule, islands, and an end of its own; a resumed run knows them, and a comparison one map."""
+    steered = ["--parents", "weighted", "--fresh", "0.1", "--islands", "3", "--migrate", "1", "--target", "-0.01"]
+    out(capsys, *SMALL, "--out", "a", *steered, "--baseline", "climb")
+    text = " ".join(out(capsys, *SMALL, "--out", "b", *steered).split())
+    assert "into 108 cells" in text and "the target -0.01" in text
+    run = qdkit.load("b")
+    assert run.archive.count == 3 and "Fresh(rule=Weighted(" in run.ledger.about["parents"]
+    assert run.summary()["cells"] == 36 and run.commits[-1].best >= -0.01
+    steps = len(run.commits)
+    out(capsys, "resume", "b", "--evaluations", "600")
+    assert len(qdkit.load("b").commits) == steps, "the target is met"
+    assert json.loads(out(capsys, "compare", "a", "b", "--json"))["map"]["cells"] == 36
+
+
 def test_a_run_without_a_folder_takes_the_next_free_one(capsys):
     """Nothing is written over."""
     assert "results/arm-1" in out(capsys, *SMALL)
