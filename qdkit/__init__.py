@@ -21,6 +21,7 @@ _HOME = {
     "Embedder": "qdkit.llm",
     "Evaluation": "qdkit.types",
     "Judgement": "qdkit.types",
+    "Lessons": "qdkit.lessons",
     "LLM": "qdkit.llm",
     "Operator": "qdkit.types",
     "Outcome": "qdkit.types",
@@ -31,7 +32,7 @@ _HOME = {
     "Shown": "qdkit.shown",
     "load": "qdkit.runs",
 }
-_ROOMS = ("archives", "domains", "metrics", "operators", "parents", "testing", "viz")
+_ROOMS = ("archives", "domains", "metrics", "operators", "parents", "stopping", "testing", "viz")
 
 __all__ = [*_HOME, *_ROOMS]
 
