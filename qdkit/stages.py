@@ -145,12 +145,12 @@ def without_twins(batch: Batch, forms: Sequence[str | None], earlier: Sequence[s
     forms: of the rows; None for what is not compared. earlier: those of the candidates with the ids
       from `known`, which were started before and are not committed yet.
     """
-    twins = {form: known + i for i, form in reversed(list(enumerate(earlier))) if form is not None}
+    twins: dict[str | None, int] = {form: known + i for i, form in reversed(list(enumerate(earlier))) if form}
     rows = np.array([form in twins for form in forms]) & batch.ok
     if not rows.any():
         return batch
     notes = list(batch.notes)
-    for i in np.flatnonzero(rows):
+    for i in np.flatnonzero(rows).tolist():
         twin = {"stage": "form", "likeness": 1.0, "limit": 1.0, "id": twins[forms[i]]}
         notes[i] = {**notes[i], "novelty": twin}
     return with_outcome(batch.replace(notes=notes), rows, Outcome.REJECTED, "not new")

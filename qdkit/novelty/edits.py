@@ -12,7 +12,7 @@ from qdkit.types import Batch, Genome, Verdict
 
 STAGE = "edit distance"
 BUCKETS = 256
-LOOKED_AT = 8  # of the likeliest, whatever their bound, so that the note of what passes says how near it came
+LOOKED_AT = 8  # whatever their bound, so that the note of what passes says how near it came
 
 _TOKENS = re.compile(r"\w+|[^\w\s]")
 
@@ -22,16 +22,16 @@ class EditDistance:
 
     The ratio of two texts of a and b tokens (words, numbers, marks) is 2 c / (a + b), where c tokens
     stand in both in one order: 1 less the insertions and deletions that make one of the other, as a
-    share of all tokens; `difflib.SequenceMatcher.ratio` is at most that. It is exact wherever it is
-    `ratio` or more: a pair is left out only if even their bags of tokens share too little. Of a
-    candidate that passes, the likeness noted is that to the likeliest by their bags.
+    share of all tokens; `difflib.SequenceMatcher.ratio` is at most that. No near one is missed: a
+    pair is left out only if even their bags of tokens share too little. The first near one found is
+    the one noted, those with the likest bags first; of a candidate that passes, the likest of a few.
 
     ratio: 0.9 where left out; see `results/novelty` for what it finds and what it takes for the same.
     form: the text of a genome that is compared; the genome itself where left out.
 
     Where a single constant or word makes another candidate, as in programs whose numbers are
-    searched, this rejects what is new. Numbers themselves are always new. In exact time: Hyyrö 2004,
-    "Bit-parallel LCS-length computation revisited".
+    searched, this rejects what is new. Numbers themselves are always new. The longest common
+    subsequence is that of Hyyrö 2004, "Bit-parallel LCS-length computation revisited".
     """
 
     def __init__(self, ratio: float = 0.9, form: Form | None = None):
@@ -85,15 +85,15 @@ class EditDistance:
     def _nearest(
         self, mine: np.ndarray, bag: np.ndarray, others: list[np.ndarray], bags: np.ndarray
     ) -> tuple[float, int]:
-        """How like the likeliest of `others` is, and which it is; -1 where there is none. The first of equals."""
+        """How like the likeliest of `others` is, or the first that is too like, and which; -1 where there is none."""
         best, nearest = 0.0, -1
-        bounds = 2 * np.minimum(bags, bag).sum(1, dtype=np.int64)
-        bounds = bounds / np.maximum(1, len(mine) + np.array([len(other) for other in others], np.int64))
+        shared = 2 * np.minimum(bags, bag).sum(1, dtype=np.int64)
+        bounds = shared / np.maximum(1, len(mine) + np.array([len(other) for other in others], np.int64))
         for looked, i in enumerate(np.argsort(-bounds, kind="stable").tolist()):
-            if bounds[i] < best or (bounds[i] < self.ratio and looked >= LOOKED_AT):
+            if best >= self.ratio or (bounds[i] < self.ratio and looked >= LOOKED_AT):
                 break
             likeness = alike(mine, others[i])
-            if likeness > best or nearest < 0 or (likeness == best and i < nearest):
+            if likeness > best or nearest < 0:
                 best, nearest = likeness, i
         return best, nearest
 

@@ -62,9 +62,9 @@ class Unlike:
             likeness = min(1.0, float(cosines[i]))
             if likeness >= self.cosine:
                 where = {"id": self._ids[i]} if i < n else {"row": int(above[i - n])}
-                fresh[row], notes[row] = False, notes[row] | rejected(STAGE, likeness, self.cosine, where)
+                fresh[row], notes[row] = False, {**notes[row], **rejected(STAGE, likeness, self.cosine, where)}
             else:
-                notes[row] = notes[row] | passed(STAGE, likeness)
+                notes[row] = {**notes[row], **passed(STAGE, likeness)}
         return Verdict(fresh, notes)
 
     def learn(self, batch: Batch) -> None:
@@ -78,7 +78,8 @@ class Unlike:
         n, more = len(self._ids), int(has.sum())
         if n + more > len(self._known):
             room = np.zeros((max(64, 2 * (n + more)), vectors.shape[1]), np.float32)
-            room[:n] = self._known[:n]
+            if n:
+                room[:n] = self._known[:n]
             self._known = room
         self._known[n : n + more] = vectors[has]
         self._ids += some.id[has].tolist()
@@ -99,7 +100,7 @@ class Unlike:
         if self._embed is grams:
             return grams([self.form(genome) for genome in batch.genome])
         found = [np.frombuffer(base64.b64decode(vector), "<f2").astype(np.float32) for vector in written]
-        width = max([self._known.shape[1], *map(len, found)])
+        width = max([1, self._known.shape[1], *map(len, found)])
         vectors = np.array([vector if len(vector) else np.full(width, np.nan) for vector in found], np.float32)
         vectors = vectors.reshape(len(batch), width)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

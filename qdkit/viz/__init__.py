@@ -15,7 +15,19 @@ from qdkit.viz.bands import comparison
 from qdkit.viz.curves import histogram, profile, progress
 from qdkit.viz.lines import parallel
 from qdkit.viz.maps import heatmap
+from qdkit.viz.novelty import novelty
 from qdkit.viz.page import overview
 from qdkit.viz.pictures import best, gallery
 
-__all__ = ["best", "comparison", "gallery", "heatmap", "histogram", "overview", "parallel", "profile", "progress"]
+__all__ = [
+    "best",
+    "comparison",
+    "gallery",
+    "heatmap",
+    "histogram",
+    "novelty",
+    "overview",
+    "parallel",
+    "profile",
+    "progress",
+]
