@@ -52,6 +52,16 @@ def test_run_show_resume(capsys, tmp_path):
     assert run.domain.joints == 3 and run.archive.shape == (6, 6) and run.ledger.about["seed"] == 2
 
 
+def test_everything_is_tried_again_where_novelty_is_none(capsys):
+    """What is known is not evaluated by default, is told of in the summary, and is evaluated on request."""
+    words = ["run", "words", "--evaluations", "300", "--batch", "50", "--seed", "3"]
+    summary = json.loads(out(capsys, *words, "--out", "a") and out(capsys, "show", "a", "--json"))
+    assert summary["rejections"] == {"form": summary["outcomes"]["rejected"]}
+    summary = json.loads(out(capsys, *words, "--novelty", "none", "--out", "b") and out(capsys, "show", "b", "--json"))
+    assert summary["rejections"] == {} and "rejected" not in summary["outcomes"]
+    out(capsys, "resume", "b", "--evaluations", "350")
+
+
 def test_a_run_without_a_folder_takes_the_next_free_one(capsys):
     """Nothing is written over."""
     assert "results/arm-1" in out(capsys, *SMALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -46,9 +47,9 @@ def numbers(batch: Batch) -> bool:
 
 def rejected(stage: str, likeness: float, limit: float, nearest: Mapping[str, int]) -> dict[str, Any]:
     """What the note of a rejected row says."""
-    return {"stage": stage, "likeness": round(likeness, 4), "limit": limit, **nearest}
+    return {"stage": stage, "likeness": max(limit, round(likeness, 4)), "limit": limit, **nearest}
 
 
 def passed(stage: str, likeness: float) -> dict[str, Any]:
     """What the note of a row that passed says: how like it is to its nearest."""
-    return {"passed": {stage: round(likeness, 4)}}
+    return {"passed": {stage: math.floor(likeness * 1e4) / 1e4}}  # down, so that it stays below the limit

@@ -43,21 +43,25 @@ def _stage(ax: Axes, stage: str, likeness: np.ndarray, limit: np.ndarray) -> Non
     from matplotlib.ticker import MaxNLocator
 
     rejected = ~np.isnan(limit)
-    low = min(0.0, float(likeness.min())) if likeness.min() < 0.5 else 0.5
-    edges = np.linspace(low, 1.0, BINS + 1)
-    counts = [np.histogram(np.clip(some, low, 1.0), edges)[0] for some in (likeness[~rejected], likeness[rejected])]
+    low, line = min(0.5, float(likeness.min())), float(np.nanmax(limit)) if rejected.any() else 1.0
+    width = (1.0 - low) / BINS
+    # Edges from the limit on, so that no bar holds both; the last lies beyond 1, which is a likeness too.
+    edges = line + width * np.arange(np.floor((low - line) / width - 1e-9), np.floor((1.0 - line) / width + 1e-9) + 2)
+    counts = [np.histogram(some, edges)[0] for some in (likeness[~rejected], likeness[rejected])]
     tidy(ax)
     for under, count, colour in zip((0 * counts[0], counts[0]), counts, (LINE, TOO_LIKE), strict=True):
-        ax.bar(edges[:-1], count, np.diff(edges), under, align="edge", color=colour, edgecolor="white", linewidth=0.3)
-    for line in np.unique(limit[rejected]):
+        ax.bar(edges[:-1], count, width, under, align="edge", color=colour, edgecolor="white", linewidth=0.3)
+    ax.set_ylim(0, 1.2 * (counts[0] + counts[1]).max())
+    if rejected.any():
         ax.axvline(line, color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
         ax.annotate(
-            number(float(line)), (line, 1), (-3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
+            number(line), (line, 1), (-3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
             ha="right", va="top", fontsize=8, color=INK,
         )  # fmt: skip
     ax.set_title(stage, loc="left", **PLAIN)
-    ax.set_title(f"{rejected.sum():,} of {len(likeness):,} rejected", loc="right", color=TOO_LIKE, fontsize=8)
+    of_all = f" of {len(likeness):,}" if not rejected.all() else ""
+    ax.set_title(f"{rejected.sum():,}{of_all} rejected", loc="right", color=TOO_LIKE, fontsize=8)
     ax.set_xlabel("likeness to the nearest")
-    ax.set_xlim(low, 1.0 + 0.01 * (1.0 - low))
+    ax.set_xlim(min(low, edges[0]), max(1.0, edges[-1]))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
