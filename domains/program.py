@@ -127,7 +127,7 @@ class Program:
 
     def form(self, genome: Files) -> str:
         """What of a program counts where two are compared (`qdkit.programs.form`), and what it breaks of the frame."""
-        if not isinstance(genome, Mapping):
+        if not isinstance(genome, Mapping) or not all(isinstance(text, str) for text in genome.values()):
             return to_json(genome)
         return f"{changed_outside(self.files, genome)}\n{form(genome)}"
 

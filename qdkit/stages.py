@@ -133,7 +133,7 @@ def sifted(batch: Batch, novelty: Filter, before: int, first: int) -> Batch:
             if note and not (new and committed):  # how near it came was written down before its evaluation
                 place = {"id": first + note["row"]} if "row" in note else {}
                 said = {name: value for name, value in note.items() if name != "row"} | place
-                notes[i] = {**notes[i], "novelty": {**notes[i].get("novelty", {}), **plain(said)}}
+                notes[i] = {**notes[i], "novelty": Verdict.joined(notes[i].get("novelty", {}), plain(said))}
         batch = batch.replace(notes=notes)
     outcome, why = (Outcome.DUPLICATE, "no longer new") if committed else (Outcome.REJECTED, "not new")
     return with_outcome(batch, batch.ok & ~verdict.new, outcome, why)

@@ -260,7 +260,7 @@ class Verdict(NamedTuple):
     notes: `n` mappings of JSON values, kept as `notes["novelty"]` of the candidates. Of one that is
       rejected: the "stage" that did it, its "likeness" to the nearest, the "limit" from which that is
       too much, and the nearest one's "id", or its "row" where it is a row above. Of one that passed:
-      "passed", a mapping stage -> likeness.
+      "passed", a mapping stage -> likeness. Of one that was embedded: "vectors", a mapping model -> vector.
     """
 
     new: np.ndarray
@@ -277,6 +277,12 @@ class Verdict(NamedTuple):
                 f"with {len(notes)} notes: one of each for every candidate is needed"
             )
         return cls(new, notes)
+
+    @staticmethod
+    def joined(note: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+        """Two notes on one candidate as one; what the second says goes before."""
+        inner = {name: {**note.get(name, {}), **more.get(name, {})} for name in ("passed", "vectors")}
+        return {**note, **more, **{name: value for name, value in inner.items() if value}}
 
     def among(self, rows: np.ndarray, n: int) -> Verdict:
         """The verdict on a batch of `n` of which these `rows` (int) were shown; the others are new."""

@@ -302,16 +302,29 @@ def test_grams_are_the_same_on_every_machine():
 
 
 def test_a_candidate_is_embedded_once_and_its_vector_is_in_its_notes():
-    """By a model behind a server: a recorded call before the evaluation, and none at the commit."""
+    """From there it is read at the commit, and by a run that goes on, with nobody to ask."""
     novelty = Unlike(letters, 0.99)
     fresh = novelty.new(batch(ROSE, FAR), 0)
     noted = batch(ROSE, FAR, first=0, notes=[{"novelty": note} for note in fresh.notes])
-    again = Unlike(lambda texts: pytest.fail("asked again"), 0.99)
+    nobody = lambda texts: pytest.fail("asked again")
+    nobody.__qualname__ = letters.__qualname__
+    again = Unlike(nobody, 0.99)
     assert again.new(noted, 0).new.all()
     again.learn(noted)
     assert not again.new(noted, 2).new.any()
-    vector = np.frombuffer(base64.b64decode(fresh.notes[0]["vector"]), "<f2")
+    vector = np.frombuffer(base64.b64decode(fresh.notes[0]["vectors"]["letters"]), "<f2")
     assert vector.tolist() == letters([ROSE])[0].tolist()
+
+
+def test_two_stages_with_one_embedder_embed_once():
+    """The vector that the first asked for is there for the second, at the commit and after it too."""
+    embedded = []
+    embed = lambda texts: embedded.extend(texts) or letters(texts)
+    stages = lambda: Cascade([Unlike(embed, 0.999), Asked(same_start, Unlike(embed, 0.95))])
+    novelty = committed(stages(), ROSE, first=0)
+    verdict = novelty.new(batch(FAR, NEAR), 1)
+    assert embedded == [ROSE, FAR, NEAR] and verdict.new.tolist() == [True, False]
+    assert verdict.notes[1]["stage"] == "opinion" and verdict.notes[1]["passed"].keys() == {"cosine"}
 
 
 def test_where_no_embedding_comes_the_candidate_passes():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -35,19 +34,17 @@ class Cascade:
         for stage in self.stages:
             rows = np.flatnonzero(fresh)
             if len(rows):
-                verdict = Verdict.of(stage.new(batch.take(rows), before), len(rows)).among(rows, len(batch))
+                # What a stage embedded is there for the next, so that nobody pays for it twice.
+                said = [
+                    {**note, "novelty": more} if more else note for note, more in zip(batch.notes, notes, strict=True)
+                ]
+                shown = batch.replace(notes=said if batch.id[0] < 0 else batch.notes).take(rows)
+                verdict = Verdict.of(stage.new(shown, before), len(rows)).among(rows, len(batch))
                 fresh &= verdict.new
-                notes = [_both(note, more) for note, more in zip(notes, verdict.notes, strict=True)]
+                notes = [Verdict.joined(note, more) for note, more in zip(notes, verdict.notes, strict=True)]
         return Verdict(fresh, notes)
 
     def learn(self, batch: Batch) -> None:
         """Tells every stage of a commit."""
         for stage in self.stages:
             stage.learn(batch)
-
-
-def _both(note: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The notes of two stages as one."""
-    if "passed" in note and "passed" in more:
-        more = {**more, "passed": {**note["passed"], **more["passed"]}}
-    return {**note, **more}

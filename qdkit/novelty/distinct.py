@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from qdkit.novelty.known import UNTRIED, Form, as_it_is, nothing_against, numbers, rejected, remembering
+import numpy as np
+
+from qdkit.novelty.known import UNTRIED, Form, as_it_is, name_of, nothing_against, numbers, rejected, remembering
 from qdkit.rows import digest
 from qdkit.types import Batch, Verdict
 
@@ -17,8 +19,8 @@ class Distinct:
     """
 
     def __init__(self, form: Form | None = None):
-        self.form = remembering(form or as_it_is)
-        self._name = getattr(form or as_it_is, "__qualname__", repr(form))
+        self.form = remembering(form)
+        self._name = name_of(form or as_it_is)
         self._first: dict[str, int] = {}  # digest of a form -> id of the first candidate that had it
 
     def __repr__(self) -> str:
@@ -41,9 +43,9 @@ class Distinct:
     def learn(self, batch: Batch) -> None:
         """Remembers the candidates of a commit, but for those of which nobody knows what they are worth."""
         if not numbers(batch):
-            for id, form, outcome in zip(batch.id.tolist(), self._digests(batch), batch.outcome, strict=True):
-                if outcome not in UNTRIED:
-                    self._first.setdefault(form, id)
+            tried = batch.take(~np.isin(batch.outcome, UNTRIED))
+            for id, form in zip(tried.id.tolist(), self._digests(tried), strict=True):
+                self._first.setdefault(form, id)
 
     def _digests(self, batch: Batch) -> list[str]:
         return [digest(self.form(genome)) for genome in batch.genome]

@@ -7,7 +7,17 @@ import zlib
 
 import numpy as np
 
-from qdkit.novelty.known import Form, as_it_is, nothing_against, numbers, passed, rejected, remembering, standing
+from qdkit.novelty.known import (
+    Form,
+    as_it_is,
+    name_of,
+    nothing_against,
+    numbers,
+    passed,
+    rejected,
+    remembering,
+    standing,
+)
 from qdkit.types import Batch, Genome, Verdict
 
 STAGE = "edit distance"
@@ -38,8 +48,8 @@ class EditDistance:
     def __init__(self, ratio: float = 0.95, form: Form | None = None):
         if not 0 < ratio <= 1:
             raise ValueError(f"ratio is a likeness above 0 and at most 1, and {ratio} is not: 1 rejects equals alone")
-        self.ratio, self.form = float(ratio), remembering(form or as_it_is)
-        self._name = getattr(form or as_it_is, "__qualname__", repr(form))
+        self.ratio, self.form = float(ratio), remembering(form)
+        self._name = name_of(form or as_it_is)
         self._ids: list[int] = []
         self._tokens: list[np.ndarray] = []
         self._bags = np.zeros((64, BUCKETS), np.uint16)

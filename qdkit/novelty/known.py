@@ -24,8 +24,10 @@ def as_it_is(genome: Genome) -> str:
     return genome.hex() if isinstance(genome, bytes) else to_json(genome)
 
 
-def remembering(form: Form) -> Form:
-    """`form` with its last answers kept: it is asked about each candidate at its making, before and after its trial."""
+def remembering(form: Form | None) -> Form:
+    """`form`, or the genome as it is, with the last answers kept: each is asked for at its making, trial and commit."""
+    if form is None:
+        return as_it_is
     kept = lru_cache(1024)(lambda text: form(json.loads(text)))
     return lambda genome: form(genome) if isinstance(genome, bytes) else kept(to_json(genome))
 
@@ -33,6 +35,11 @@ def remembering(form: Form) -> Form:
 def standing(batch: Batch) -> np.ndarray:
     """The rows of a commit that others are compared with: evaluated, and not themselves like another."""
     return np.flatnonzero(~np.isin(batch.outcome, [*UNTRIED, Outcome.REJECTED, Outcome.DUPLICATE]))
+
+
+def name_of(part: Any) -> str:
+    """A function by its name, the same in the next process; anything else by its repr."""
+    return str(getattr(part, "__qualname__", repr(part)))
 
 
 def nothing_against(batch: Batch) -> tuple[np.ndarray, list[Mapping[str, Any]]]:

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from qdkit.novelty.grams import grams
-from qdkit.novelty.known import Form, as_it_is, nothing_against, numbers, passed, rejected, remembering, standing
+from qdkit.novelty.known import (
+    Form,
+    as_it_is,
+    name_of,
+    nothing_against,
+    numbers,
+    passed,
+    rejected,
+    remembering,
+    standing,
+)
 from qdkit.record import Unanswered
 from qdkit.types import Batch, Verdict
 
@@ -35,9 +45,10 @@ class Unlike:
     def __init__(self, embed: Embed = grams, cosine: float = 0.97, form: Form | None = None):
         if not -1 < cosine <= 1:
             raise ValueError(f"cosine is a likeness above -1 and at most 1, not {cosine}: 1 rejects equals alone")
-        self.cosine, self.form = float(cosine), remembering(form or as_it_is)
+        self.cosine, self.form = float(cosine), remembering(form)
         self._embed = embed
-        self._names = [getattr(part, "__qualname__", repr(part)) for part in (embed, form or as_it_is)]
+        self._names = [name_of(part) for part in (embed, form or as_it_is)]
+        self._key = str(getattr(embed, "model", self._names[0]))  # of its vectors in the notes
         self._ids: list[int] = []
         self._known = np.zeros((0, 0), np.float32)  # rows of length 1, with room for more
 
@@ -55,7 +66,7 @@ class Unlike:
             return Verdict(fresh, [{"unanswered": str(why)}] * len(batch))
         vectors, n = self._read(batch, written), int(np.searchsorted(self._ids, before))
         for row, mine in enumerate(vectors):
-            notes[row] = {"vector": written[row]} if written[row] else {}
+            notes[row] = {"vectors": {self._key: written[row]}} if written[row] else {}
             above = np.flatnonzero(fresh[:row] & ~np.isnan(vectors[:row, 0]))
             if np.isnan(mine).any() or n + len(above) == 0:
                 continue
@@ -107,6 +118,5 @@ class Unlike:
         vectors = vectors.reshape(len(batch), width)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
-    @staticmethod
-    def _noted(note: Mapping[str, Any]) -> str:
-        return str(note.get("novelty", {}).get("vector", ""))
+    def _noted(self, note: Mapping[str, Any]) -> str:
+        return str(note.get("novelty", {}).get("vectors", {}).get(self._key, ""))

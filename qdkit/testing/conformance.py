@@ -236,6 +236,12 @@ def _check_attributes(domain: Any, genomes: Genomes, found: dict[str, Any]) -> N
         hold(np.isfinite(floor), f"floor is a finite number, not {floor}")
         least = np.fmin.reduce(found.get("objective", [floor]))
         hold(not least < floor, f"no objective is below floor, {floor}, and a seed has {least}: lower the floor")
+    if hasattr(domain, "form"):
+        form = domain.form(genomes[0])
+        hold(isinstance(form, str), f"form(genome) gives a text, and gave a {type(form).__name__}")
+        hold(
+            form == domain.form(genomes[0]), "form gave another text for the same genome: it may depend on nothing else"
+        )
     if hasattr(domain, "draw"):
         from matplotlib.figure import Figure
 
