@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from qdkit.llm import Ask, answer_of
-from qdkit.novelty.known import as_it_is, standing
+from qdkit.novelty.known import as_it_is, name_of, nothing_against, standing
+from qdkit.record import Unanswered
 from qdkit.types import Batch, Filter, Genome, Verdict
 
 STAGE = "opinion"
@@ -38,17 +39,18 @@ class Asked:
 
     def __repr__(self) -> str:
         custom = "" if self.prompt == PROMPT else f", {self.prompt!r}"
-        ask = getattr(self.ask, "__qualname__", repr(self.ask))
-        return f"Asked({ask}, {self.near!r}{custom})"
+        return f"Asked({name_of(self.ask)}, {self.near!r}{custom})"
 
     def new(self, batch: Batch, before: int) -> Verdict:
         """New: what is not near, and what the model does not take for the same as its nearest."""
+        if len(batch) and batch.id[0] >= 0:
+            return Verdict(*nothing_against(batch))
         verdict = Verdict.of(self.near.new(batch, before), len(batch))
         fresh, notes = np.ones(len(batch), bool), list(verdict.notes)
         for row in np.flatnonzero(~verdict.new).tolist():
             note = notes[row]
             known = batch.genome[note["row"]] if "row" in note else self._genomes.get(note.get("id", -1))
-            if batch.id[row] < 0 and known is not None and self._same(known, batch.genome[row]):
+            if known is not None and self._same(known, batch.genome[row]):
                 fresh[row], notes[row] = False, {**note, "stage": STAGE}
             else:
                 left = {name: value for name, value in note.items() if name not in ("stage", "limit", "id", "row")}
@@ -62,7 +64,10 @@ class Asked:
         self._genomes |= {int(batch.id[row]): batch.genome[row] for row in standing(batch)}
 
     def _same(self, known: Genome, new: Genome) -> bool:
-        answer = answer_of(self.ask, question(self.prompt, known, new))
+        try:
+            answer = answer_of(self.ask, question(self.prompt, known, new))
+        except Unanswered:
+            return False
         return answer.ok and re.match(r"\W*yes\b", answer.text, re.IGNORECASE) is not None
 
 

@@ -47,13 +47,13 @@ class Unlike:
             raise ValueError(f"cosine is a likeness above -1 and at most 1, not {cosine}: 1 rejects equals alone")
         self.cosine, self.form = float(cosine), remembering(form)
         self._embed = embed
-        self._names = [name_of(part) for part in (embed, form or as_it_is)]
-        self._key = str(getattr(embed, "model", self._names[0]))  # of its vectors in the notes
+        self._name = name_of(form or as_it_is)
+        self._key = str(getattr(embed, "model", name_of(embed)))  # of its vectors in the notes
         self._ids: list[int] = []
         self._known = np.zeros((0, 0), np.float32)  # rows of length 1, with room for more
 
     def __repr__(self) -> str:
-        return f"Unlike({self._names[0]}, {self.cosine}, {self._names[1]})"
+        return f"Unlike({self._key}, {self.cosine}, {self._name})"  # where a model is asked does not matter
 
     def new(self, batch: Batch, before: int) -> Verdict:
         """New: unlike every candidate with an id below `before`, and unlike the new rows above."""

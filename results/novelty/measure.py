@@ -3,11 +3,12 @@
     python results/novelty/measure.py
 
 Writes `README.md` and `likenesses.png` beside it, from pairs of programs of which it is known
-whether they are the same (`pairs.py`), from searches of words with repeats, and from a flow of tasks that sleep.
+whether they are the same (`pairs.py`), and from tasks played through in their order.
 """
 
 from __future__ import annotations
 
+import heapq
 import os
 import platform
 import statistics
@@ -22,12 +23,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from pairs import OTHER, SAME, SEEDS, Pair, edited, number_moved, pairs
 
-from qdkit.flow import Flow
 from qdkit.novelty import Distinct, EditDistance, Unlike
 from qdkit.programs import form
 from qdkit.types import Batch, Filter, Proposal, Verdict
 
 HERE = Path(__file__).parent
+AHEAD = 64  # tasks that may be started before one is committed
 KNOWN = 2000  # programs that a candidate is compared with
 SETS = 3  # labelled sets, each from other edits
 NEAR = ("one number moved", "one edit")  # the same only to who does not care for numbers
@@ -113,27 +114,29 @@ def cost() -> list[str]:
     return rows
 
 
-def utilisation(evaluation: float, waits: bool, tasks: int = 240, scale: float = 0.02, seed: int = 0) -> float:
-    """The share of its time that each of 16 threads worked, of tasks with proposals of 0.3 + Exp(0.7) s."""
-    proposals = scale * (0.3 + np.random.default_rng(seed).exponential(0.7, tasks))
-    numbers = iter(range(tasks))
-
-    def make(task: int) -> int:
-        time.sleep(proposals[task])
-        if not waits:
-            time.sleep(scale * evaluation)
-        return task
-
-    def work(task: int, made: int) -> int:
-        if waits:
-            time.sleep(scale * evaluation)
-        return task
-
-    flow: Flow[int, int, int] = Flow(make, work, in_flight=16, ahead=64)
-    began = time.perf_counter()
-    for _ in flow.run(lambda: next(numbers, None), tasks):
-        pass
-    return float((proposals.sum() + tasks * scale * evaluation) / (16 * (time.perf_counter() - began)))
+def utilisation(evaluation: float, waits: bool, seed: int, tasks: int = 2000, threads: int = 16) -> float:
+    """The share of its time that a thread works, event by event: the oldest first, commits in order, as in `Flow`."""
+    proposals = 0.3 + np.random.default_rng(seed).exponential(0.7, tasks)
+    now, started, taken, through = 0.0, 0, 0, 0
+    ready: list[tuple[int, bool]] = []  # (task, whether it is proposed)
+    working: list[tuple[float, int, bool]] = []  # (when it ends, task, whether it was proposed before)
+    made, done = set(), set()
+    while taken < tasks:
+        while started < min(tasks, taken + AHEAD):
+            heapq.heappush(ready, (started, False))
+            started += 1
+        while ready and len(working) < threads:
+            task, proposed = heapq.heappop(ready)
+            takes = evaluation if proposed else proposals[task] + (0.0 if waits else evaluation)
+            heapq.heappush(working, (now + takes, task, proposed))
+        now, task, proposed = heapq.heappop(working)
+        (done if proposed or not waits else made).add(task)
+        while through in made:
+            heapq.heappush(ready, (through, True))
+            through += 1
+        while taken in done:
+            taken += 1
+    return float((proposals.sum() + tasks * evaluation) / (threads * now))
 
 
 def drawn(found: dict[str, np.ndarray], kinds: np.ndarray) -> None:
@@ -184,8 +187,8 @@ edits of one program (median of 5 [least, most]): one that is an edit of it too,
 {costs}
 
 **What waiting costs.** A candidate is evaluated once all that were started before it are proposed, so that no form is
-ever evaluated twice. The share of the time that 16 threads worked, 64 tasks ahead, proposals of 0.3 + Exp(0.7) s
-({tasks} tasks in fiftieths of these times, median of {runs} seeds [least, most]):
+ever evaluated twice. The share of the time that 16 threads work, {ahead} tasks ahead, proposals of 0.3 + Exp(0.7) s,
+played through event by event ({tasks:,} tasks, median of {runs} seeds [least, most]):
 
 | an evaluation takes | waiting for earlier proposals | without |
 |--:|--:|--:|
@@ -229,7 +232,7 @@ def main() -> None:
         table.append(f"| {stage} | {limit or ''} | {' | '.join(columns)} |")
     waits = []
     for evaluation in (0.1, 1.0, 5.0):
-        cells = [spread([utilisation(evaluation, w, seed=seed) for seed in range(SETS)]) for w in (True, False)]
+        cells = [spread([utilisation(evaluation, w, seed) for seed in range(SETS)]) for w in (True, False)]
         waits.append(f"| {evaluation} s | {' | '.join(cells)} |")
     drawn({stage: np.concatenate(each) for stage, each in found.items()}, np.concatenate(kinds))
     page = PAGE.format(
@@ -244,7 +247,8 @@ def main() -> None:
         waits="\n".join(waits),
         costs="\n".join(cost()),
         known=f"{KNOWN:,}",
-        tasks=240,
+        tasks=2000,
+        ahead=AHEAD,
         runs=SETS,
         system=platform.system(),
         processor=platform.machine(),
