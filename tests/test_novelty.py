@@ -279,6 +279,13 @@ def test_no_near_one_is_missed(seed):
             assert likeness[verdict.notes[0]["id"]] == pytest.approx(verdict.notes[0]["likeness"], abs=1e-4)
 
 
+def test_a_text_without_a_token_is_like_another_alone():
+    """However many others there are."""
+    novelty = EditDistance(0.9)
+    novelty.learn(batch(*(f"word {i}" for i in range(20)), " ", first=0))
+    assert novelty.new(batch("", "word 21"), 21).new.tolist() == [False, True]
+
+
 @pytest.mark.parametrize(
     "make", [lambda: EditDistance(0), lambda: EditDistance(1.1), lambda: Unlike(cosine=2), lambda: Cascade([])]
 )

@@ -98,8 +98,9 @@ class EditDistance:
     ) -> tuple[float, int]:
         """How like the likeliest of `others` is, or the first that is too like, and which; -1 where there is none."""
         best, nearest = 0.0, -1
-        shared = 2 * np.minimum(bags, bag).sum(1, dtype=np.int64)
-        bounds = shared / np.maximum(1, len(mine) + np.array([len(other) for other in others], np.int64))
+        shared = np.minimum(bags, bag).sum(1, dtype=np.int64)
+        tokens = len(mine) + np.array([len(other) for other in others], np.int64)
+        bounds = np.where(tokens, 2 * shared / np.maximum(1, tokens), 1.0)  # two empty texts are the same
         for looked, i in enumerate(np.argsort(-bounds, kind="stable").tolist()):
             if best >= self.ratio or (bounds[i] < self.ratio and looked >= LOOKED_AT):
                 break
