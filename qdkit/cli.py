@@ -65,6 +65,7 @@ def run(
     in_flight: int | None = None,
     budget: str | None = None,
     baseline: Baseline | None = None,
+    novelty: Literal["distinct", "none"] = "distinct",
     against: Annotated[list[Baseline] | None, Parameter(negative="", consume_multiple=True)] = None,
     **settings: Any,
 ) -> None:
@@ -101,12 +102,16 @@ def run(
     baseline
         Search without the map, to see what it is worth: make each candidate from the seeds (independent), the one
         before (chain), the best so far (climb) or fresh seeds (multistart). See `qdkit compare`.
+    novelty
+        What is not tried because it is known: the same text, or the same program but for its looks (distinct); or try
+        everything (none).
     against
         Then also search with these baselines, as many evaluations each, into folders within the run's, and show all of
         them beside each other.
     """
     domain = _runnable(domain, settings)
-    said = (domain, evaluations, seed, batch, archive, operator, tuple(model or ()), in_flight, budget, baseline)
+    models = tuple(model or ())
+    said = (domain, evaluations, seed, batch, archive, operator, models, in_flight, budget, baseline, novelty)
     order, path = Order(*said, settings), out or _free_folder(domain)
     search = _begun(order, path)
     _go(search, order.until())

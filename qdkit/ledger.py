@@ -229,6 +229,23 @@ class Ledger:
         counts = "select origin, task, count(*), sum(status > 0) from candidates"
         return self._read(f"{counts} group by task, origin order by min(id)")
 
+    def rejections(self) -> dict[str, int]:
+        """How many candidates each stage of the novelty filter rejected before their evaluation."""
+        stage = "coalesce(json_extract(notes, '$.novelty.stage'), 'novelty')"
+        rejected = f"select {stage} stage from candidates where outcome = 'rejected'"
+        return dict(
+            self._read(f"select stage, count(*) from ({rejected}) group by stage order by count(*) desc, stage")
+        )
+
+    def likenesses(self) -> list[tuple[str, float, float | None]]:
+        """(stage, likeness to the nearest, limit) as the novelty filter noted them; limit is None for what passed."""
+        of = lambda name: f"json_extract(notes, '$.novelty.{name}')"
+        noted = (
+            f"select {of('stage')}, {of('likeness')}, {of('limit')} from candidates where {of('likeness')} is not null"
+        )
+        near = "select key, value, null from candidates, json_each(candidates.notes, '$.novelty.passed')"
+        return self._read(f"{noted} union all {near}")
+
     def errors(self, most: int = 5) -> dict[str, int]:
         """The commonest reasons of failure, and how often each was given."""
         faults = "outcome not in ('ok', 'rejected', 'duplicate', 'skipped') and why is not null"
@@ -271,6 +288,10 @@ class Ledger:
         """CPU seconds that each task's candidates took outside this process, as `notes["cpu_seconds"]` says."""
         spent = "sum(json_extract(notes, '$.cpu_seconds'))"
         return dict(self._read(f"select task, {spent} spent from candidates group by task having spent is not null"))
+
+    def mean_outside_cpu(self) -> float:
+        """CPU seconds that a candidate took outside this process, on average; nan where none says."""
+        return float(nan(self._read("select avg(json_extract(notes, '$.cpu_seconds')) from candidates")[0][0]))
 
     def events(self) -> list[tuple[int, str, Any]]:
         """Every (after, kind, value), in order."""

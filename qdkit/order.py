@@ -41,6 +41,7 @@ class Order:
     in_flight: int | None = None
     budget: str | None = None
     baseline: str | None = None
+    novelty: str = "distinct"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -89,6 +90,7 @@ class Order:
         at_once = 16 if self.model and self.baseline != "chain" else 1
         in_flight = at_once if self.in_flight is None else self.in_flight
         place: dict[str, Any] = {"budget": budget, "run": run, "resume": resume}
+        place["novelty"] = None if self.novelty == "none" else self.novelty
         steering: dict[str, Any] = {
             "parents": catalog.parents(domain, **self._mine(catalog.parents)),
             "lessons": catalog.lessons(domain, next(iter(models), None), **self._mine(catalog.lessons)),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -36,9 +36,21 @@ from qdkit.parents import Annealed, Parents, Uniform, reads
 from qdkit.parts import described, said
 from qdkit.plain import to_json
 from qdkit.record import Cost, Exhausted, Unanswered, recording
-from qdkit.rows import Commit, families, genome_kind, moves
+from qdkit.rows import Commit, digest, families, genome_kind, moves
 from qdkit.seen import Seen
-from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded, unmade, with_outcome
+from qdkit.stages import (
+    evaluated,
+    features,
+    given,
+    judged,
+    placed,
+    proposed,
+    seeded,
+    sifted,
+    unmade,
+    with_outcome,
+    without_twins,
+)
 from qdkit.stopping import Stop
 from qdkit.taskrecord import TaskRecord
 from qdkit.types import Axes, Batch, Domain, Filter, Judge, Key, Operator, Outcome, Proposal
@@ -57,9 +69,19 @@ class Task(NamedTuple):
     judging: Key
     allowed: int  # evaluations
     known: int  # candidates there were
+    after: int  # commits there were
 
 
 class Made(NamedTuple):
+    """The candidates of a task before anything is spent on them."""
+
+    batch: Batch
+    forms: Sequence[str | None]  # digests; None where nothing is compared
+    record: TaskRecord
+    lesson: str
+
+
+class Worked(NamedTuple):
     """A task and what came of it."""
 
     task: Task
@@ -82,6 +104,12 @@ def _keys(root: Key, step: int) -> tuple[Key, Key, Key]:
     return making, judging, pick
 
 
+def _given_up(batch: Batch, why: Exhausted | Unanswered) -> Batch:
+    """The batch of a task that came no farther, through nobody's fault."""
+    outcome = Outcome.SKIPPED if isinstance(why, Exhausted) else Outcome.INFRASTRUCTURE
+    return with_outcome(batch, batch.ok, outcome, str(why))
+
+
 class Search(Seen):
     """A quality-diversity search of `domain`, `batch` candidates a step, into `archive`.
 
@@ -92,7 +120,8 @@ class Search(Seen):
       as the server bears.
     parents: by which rule parents are chosen (see `qdkit.parents`), where an operator has none of its own.
     lessons: writes what has been learnt, for the prompts to come (see `qdkit.lessons`).
-    novelty: which candidates are new; no text, program or other JSON twice where left out, None for any.
+    novelty: which candidates are new (see `qdkit.novelty`); where left out, no text, program or other
+      JSON twice, by the domain's `form` if it has one. None for any.
     budget: what the run may spend; with it, `run()` goes on until a limit is met.
     executor: makes an executor (processes, a cluster) on which candidates are evaluated one by one.
     run: a folder to keep the run in, from which it can be looked at and gone on with; `resume=True`
@@ -133,10 +162,10 @@ class Search(Seen):
         self.domain, self.archive, self.operator = domain, archive, operator
         self.judge, self.axes, self.parents, self.lessons = judge, axes, parents, lessons
         self.floor = float(getattr(domain, "floor", 0.0))
-        self.novelty = Distinct() if novelty == "distinct" else novelty
+        self.novelty = Distinct(getattr(domain, "form", None)) if novelty == "distinct" else novelty
         self.batch, self.seed, self.budget = int(batch), int(seed), budget or Budget()
         self._root, self._ahead = jax.random.key(self.seed), int(ahead)
-        self._flow: Flow[Task, Made] = Flow(self._work, in_flight=int(in_flight), ahead=self._ahead)
+        self._flow: Flow[Task, Made, Worked] = Flow(self._make, self._work, in_flight=int(in_flight), ahead=self._ahead)
         self._workers = Workers(executor) if executor else None
 
         self._seeds = seeded(domain, jax.random.fold_in(self._root, 0), self.batch * -(-SEEDS // self.batch))
@@ -152,6 +181,7 @@ class Search(Seen):
         self._told = False  # whether a goal is in the ledger
         self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
+        self._making: dict[int, Sequence[str | None]] = {}  # the forms that tasks made, as long as others may look
         self.failures: dict[str, int] = {}  # how many candidates were not ok, by outcome
         self.stopped = ""  # why the last sitting ended before its goal
 
@@ -281,7 +311,7 @@ class Search(Seen):
         self._started += 1
         self._allowed[number] = allowed
         lesson = self.lessons.turn() if self.lessons else None
-        return Task(number, make, choice, lesson, judging, allowed, self._candidates)
+        return Task(number, make, choice, lesson, judging, allowed, self._candidates, len(self.commits))
 
     def _progress(self, goal: Goal) -> float:
         """The share of the way to the goal that is done."""
@@ -298,12 +328,16 @@ class Search(Seen):
             self.stopped = f"{made:,} of {goal.evaluations:,} evaluations are used"
         return min(self.batch, max(0, left))
 
-    def _work(self, task: Task) -> Made:
-        with recording(TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)):
-            lesson = self._lesson(
-                task
-            )  # first: a replay makes the calls of a task up to its evaluations, in their order
-            return Made(task, self._made(task), lesson)
+    def _make(self, task: Task) -> Made:
+        record = TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)
+        with recording(record):
+            lesson = self._lesson(task)  # first: a replay makes the calls of a task in their order, as far as this
+            try:
+                batch = proposed(task.make(), self._seeds.genome, self.batch)
+            except (Exhausted, Unanswered) as why:
+                batch = _given_up(unmade(self._seeds.genome, self.batch), why)
+        forms = self._making[task.number] = self._forms(batch)
+        return Made(batch, forms, record, lesson)
 
     def _lesson(self, task: Task) -> str:
         """What has been learnt, where it is this task's turn to write it."""
@@ -312,39 +346,44 @@ class Search(Seen):
         except (Exhausted, Unanswered):
             return ""
 
-    def _made(self, task: Task) -> Batch:
-        batch = None
-        try:
-            batch = proposed(task.make(), self._seeds.genome, self.batch)
-            if task.number < self._recorded:
-                return self._remembered(task.number, batch)
-            if self.novelty is not None:
-                old = batch.ok & ~self.novelty.new(batch, task.known)
-                batch = with_outcome(batch, old, Outcome.REJECTED, "not new")
-            late = batch.ok & (np.cumsum(batch.ok) > task.allowed)
-            batch = with_outcome(batch, late, Outcome.SKIPPED, "the budget of evaluations is used up")
-            try_all = self._workers.attempt if self._workers else attempt
-            batch = evaluated(batch, partial(try_all, self.domain), self.archive)
-            return judged(batch, self.judge, task.judging)
-        except Exhausted as why:
-            outcome, said = Outcome.SKIPPED, str(why)
-        except Unanswered as why:
-            outcome, said = Outcome.INFRASTRUCTURE, str(why)
+    def _work(self, task: Task, made: Made) -> Worked:
         if task.number < self._recorded:
-            return self.ledger.batch(task.number)
-        batch = batch or unmade(self._seeds.genome, self.batch)
-        return with_outcome(batch, batch.ok, outcome, said)
+            return Worked(task, self._remembered(task.number, made.batch), made.lesson)
+        return Worked(task, self._tried(task, made), made.lesson)
 
-    def _commit(self, made: Made) -> tuple[Batch, Added]:
+    def _tried(self, task: Task, made: Made) -> Batch:
+        """The batch, evaluated and judged as far as it is new and the budget goes."""
+        earlier = [form for number in range(task.after, task.number) for form in self._making[number]]
+        batch = without_twins(made.batch, made.forms, earlier, task.known)
+        with recording(made.record):
+            try:
+                if self.novelty is not None:
+                    batch = sifted(batch, self.novelty, task.known, task.known + len(earlier))
+                late = batch.ok & (np.cumsum(batch.ok) > task.allowed)
+                batch = with_outcome(batch, late, Outcome.SKIPPED, "the budget of evaluations is used up")
+                try_all = self._workers.attempt if self._workers else attempt
+                batch = evaluated(batch, partial(try_all, self.domain), self.archive)
+                return judged(batch, self.judge, task.judging)
+            except (Exhausted, Unanswered) as why:
+                return _given_up(batch, why)
+
+    def _forms(self, batch: Batch) -> Sequence[str | None]:
+        """What is compared of the candidates of tasks that are at work at the same time; None for all but these."""
+        form = None if self._numeric else getattr(self.novelty, "form", None)
+        if form is None:
+            return [None] * len(batch)
+        return [digest(form(genome)) if ok else None for genome, ok in zip(batch.genome, batch.ok, strict=True)]
+
+    def _commit(self, done: Worked) -> tuple[Batch, Added]:
         """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
-        first, number, task, batch = self._candidates, len(self.commits), made.task, made.batch
+        first, number, task, batch = self._candidates, len(self.commits), done.task, done.batch
         if number < self._recorded:
             self._seconds, self._cpu = self._was[number].seconds, self._was[number].cpu
         else:
             self._seconds, self._cpu = time.monotonic() - self._since, time.process_time() - self._cpu_since
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
         if self.novelty is not None:
-            batch = with_outcome(batch, batch.ok & ~self.novelty.new(batch, first), Outcome.DUPLICATE, "no longer new")
+            batch = sifted(batch, self.novelty, first, first)
         batch = placed(batch, self.axes, self.archive.axes)
         elites, added = self._added(batch, task.choice)
         state = self._state(batch, elites, added, task.choice)
@@ -357,10 +396,11 @@ class Search(Seen):
         self._elites = elites
         self.commits.append(state)
         if self.lessons:
-            self.lessons.hear(made.lesson)
+            self.lessons.hear(done.lesson)
         for outcome in batch.outcome[~batch.ok].tolist():
             self.failures[outcome] = self.failures.get(outcome, 0) + 1
         self._allowed.pop(state.number)
+        self._making.pop(state.number - self._ahead, None)
         return batch, added
 
     def _added(self, batch: Batch, choice: Choice) -> tuple[Elites, Added]:

@@ -155,9 +155,16 @@ class Seen:
             "tokens": spent.tokens,
             "dollars": spent.dollars,
             "outcomes": self.ledger.outcomes(),
+            **self._saved(),
             "errors": self.ledger.errors(),
             **{kind: value["level"] for _, kind, value in self.ledger.events() if kind == "sandbox"},
         }
+
+    def _saved(self) -> dict[str, Any]:
+        """What novelty rejected, by stage, and the CPU seconds of the evaluations that were not made, where known."""
+        rejections, each = self.ledger.rejections(), self.ledger.mean_outside_cpu()
+        seconds = {} if np.isnan(each) else {"cpu_seconds_saved": round(each * sum(rejections.values()), 3)}
+        return {"rejections": rejections, **seconds}
 
     def elites_frame(self) -> pandas.DataFrame:
         """The elites as a pandas table, one row each in the order of their cells."""

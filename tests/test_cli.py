@@ -67,6 +67,16 @@ def test_a_run_is_steered_by_words_and_goes_on_as_it_began(capsys):
     assert json.loads(out(capsys, "compare", "a", "b", "--json"))["map"]["cells"] == 36
 
 
+def test_everything_is_tried_again_where_novelty_is_none(capsys):
+    """What is known is not evaluated by default, is told of in the summary, and is evaluated on request."""
+    words = ["run", "words", "--evaluations", "300", "--batch", "50", "--seed", "3"]
+    summary = json.loads(out(capsys, *words, "--out", "a") and out(capsys, "show", "a", "--json"))
+    assert summary["rejections"] == {"form": summary["outcomes"]["rejected"]}
+    summary = json.loads(out(capsys, *words, "--novelty", "none", "--out", "b") and out(capsys, "show", "b", "--json"))
+    assert summary["rejections"] == {} and "rejected" not in summary["outcomes"]
+    out(capsys, "resume", "b", "--evaluations", "350")
+
+
 def test_a_run_without_a_folder_takes_the_next_free_one(capsys):
     """Nothing is written over."""
     assert "results/arm-1" in out(capsys, *SMALL)

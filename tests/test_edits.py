@@ -491,6 +491,14 @@ def test_what_a_referee_says_is_clipped():
     assert len(prompts[0]) < 2000 + 2 * SAID
 
 
+def test_what_the_toolkit_noted_is_not_what_the_referee_said():
+    """A model is shown no vector, price or time: what was measured would make every prompt another."""
+    ask, prompts = heard("no")
+    noted = {"novelty": {"vectors": {"e": "AAAA"}}, "cpu_seconds": 1.5, "dollars": 0.1, "why": "too flat"}
+    Patch(ask, TASK).propose(KEY, Context(batch("x = 1", notes=[noted])), 1)
+    assert "too flat" in prompts[0] and not any(word in prompts[0] for word in ("AAAA", "1.5", "dollars"))
+
+
 # The operators.
 
 

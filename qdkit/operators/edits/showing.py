@@ -19,7 +19,7 @@ from qdkit.programs import Files, blocks
 from qdkit.types import Candidate, Context, Outcome
 
 # Notes that operators and not referees have written, and what was measured: a prompt is the same in every run.
-MINE = ("model", "dollars", "edit", "cpu_seconds")
+MINE = ("model", "dollars", "edit", "cpu_seconds", "novelty")
 SAID = 1500  # characters of one note, and of all notes together twice as many
 ROOM = 30_000  # characters for programs that are shown beside those to be edited
 
