@@ -11,6 +11,8 @@ from typing import Any
 from qdkit.flow import Failure, attempt
 from qdkit.types import Evaluation, Genomes, Key
 
+from .door import why
+
 # What score.py may say of the domain, in capitals: the fields of `Program` of these names.
 SAID = (
     *("entry", "arguments", "validation", "lockbox", "bounds", "names", "shape", "floor"),
@@ -41,9 +43,8 @@ def _imported(path: Path) -> ModuleType:
     text = _text(path, "the referee, with a function score(output)")
     try:
         code = compile(text, str(path), "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:  # the second for a zero byte
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ValueError(f"{path}{line} is not Python: {error.args[0]}") from None
+    except (SyntaxError, ValueError):  # the second for a zero byte
+        raise ValueError(f"{path} is not Python: {why(text, str(path))}") from None
     spec = importlib.util.spec_from_file_location(f"score_of_{path.resolve().parent.name}", path)
     assert spec is not None  # it ends in .py
     module = importlib.util.module_from_spec(spec)

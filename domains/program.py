@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from qdkit.flow import Failure
-from qdkit.names import parsed
 from qdkit.plain import visible
-from qdkit.programs import MEASURES, Files, blocks, changed_outside, measures
+from qdkit.programs import MEASURES, Files, changed_outside, measures
 from qdkit.sandbox import Ran, Sandbox, in_words
 from qdkit.sandbox.inside import wire
 from qdkit.types import Evaluation, Key, Outcome
 
+from .door import check
 from .folder import read
 from .problem import Score
-from .referee import Referee, refereed, takes_level
+from .referee import Referee, called, refereed
 
 SHOWN = 1000  # characters of what a candidate printed that are kept in its notes
 LARGEST = 1 << 30  # bytes of the arguments of a level
@@ -94,7 +93,7 @@ class Program:
     _runs: _Runs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _checked(self)
+        check(self)
         for level in self.levels:
             object.__setattr__(self, level, Held(getattr(self, level)))
         limits = {"seconds": self.seconds, "memory": self.memory, "preload": self.preload, "workers": self.workers}
@@ -160,17 +159,11 @@ class Program:
 
     def _drawn(self, draws: Callable[[Any, Any], Any], genome: Files, output: Any, ax: Any) -> Any:
         """The picture of an output; where that cannot be drawn, the reason and the program's text."""
-        pictures: list[Any] = []
-
-        def drawing(output: Any) -> float:
-            pictures.append(draws(output, ax))
-            return 0.0
-
-        said = refereed(drawing, output)
-        if not isinstance(said, Failure):
-            return pictures[0]
+        drawn = called(lambda output: draws(output, ax), output)
+        if not isinstance(drawn, Failure):
+            return drawn
         ax.clear()
-        return _written({"": f"not drawn: {said.error}\n", **genome}, ax)
+        return _written({"": f"not drawn: {drawn.error}\n", **genome}, ax)
 
     def _tried(self, genome: Files) -> Score:
         if not isinstance(genome, Mapping):
@@ -189,7 +182,7 @@ class Program:
             return self._none(ran.outcome, ran.error)
         score = refereed(partial(self.referee, level="search") if self.levels else self.referee, ran.value)
         if isinstance(score, Failure):
-            return self._none(Outcome.FAILED, f"the referee stopped at what it returned: {score.error}")
+            return self._none(score.outcome, score.error)
         if score.outcome != Outcome.OK:
             return score._replace(descriptor=(math.nan,) * len(self.names))
         expected = [name for name in self.names if name not in MEASURES]
@@ -235,51 +228,6 @@ class _Runs:
         if first.outcome != Outcome.INFRASTRUCTURE:
             return first
         return self.sandbox.run(files, self._entry, self._arguments)
-
-
-def _checked(domain: Program) -> None:
-    """Raises ValueError with a sentence for a setting that cannot be."""
-    if not isinstance(domain.entry, str) or not domain.entry.partition(":")[2]:
-        raise ValueError(
-            f"entry names a function of one of the files {', '.join(domain.files)}, such as '{next(iter(domain.files), 'seed.py')}:solve', "
-            f"not {domain.entry!r}"
-        )
-    path, _, function = domain.entry.partition(":")
-    if path not in domain.files:
-        raise ValueError(f"entry names a function of one of the files {', '.join(domain.files)}, not {domain.entry!r}")
-    for name, text in domain.files.items():
-        try:
-            blocks(text)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        if name.endswith(".py") and parsed(text, compiles=True) is None:
-            raise ValueError(f"{name} is not Python: {_why(text, name)}")
-    if not re.search(rf"\b{re.escape(function)}\b", domain.files[path]):
-        raise ValueError(
-            f"{path} has no function {function}, which is what is called: define it, or name another as entry"
-        )
-    for name in ("arguments", "validation", "lockbox", "bounds", "names"):
-        value = getattr(domain, name)
-        if not isinstance(value, list | tuple | Held | None):
-            raise ValueError(f"{name} is a tuple, with a comma at its end if it has one entry, not {value!r:.60}")
-    if len(domain.names) != len(domain.bounds):
-        raise ValueError(f"every axis has a name: {len(domain.bounds)} bounds came with {len(domain.names)} names")
-    if domain.levels and not takes_level(domain.referee):
-        raise ValueError(
-            f"with data for {' and '.join(domain.levels)} the referee is called as score(output, level=...), and this "
-            "one takes no level: def score(output, level), where level is 'search', 'validation' or 'lockbox'"
-        )
-
-
-def _why(text: str, name: str) -> str:
-    """Why a text does not compile, and where."""
-    try:
-        compile(text, name, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        return f"{error.msg} (line {error.lineno})"
-    except (ValueError, RecursionError, MemoryError) as error:
-        return str(error) or "it is nested too deeply"
-    return "it cannot be parsed"
 
 
 def _written(genome: Any, ax: Any) -> Any:
