@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ def refereed(referee: Referee, output: Any) -> Score | Failure:
         return Failure(
             Outcome.FAILED,
             "the referee returns a number, (objective, descriptor) or (objective, descriptor, notes), with a tuple of "
-            f"numbers as descriptor and a mapping as notes, and here it returned {said!r:.80}",
+            f"numbers as descriptor and a mapping as notes, and here it returned {reprlib.repr(said)}",
         )
 
 
