@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 from qdkit.names import parsed
 from qdkit.programs import blocks
+from qdkit.sandbox.inside import wire
 
 from .referee import takes
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from .program import Program
 
 TUPLES = ("arguments", "validation", "lockbox", "bounds", "names", "preload")
+LARGEST = 1 << 30  # bytes of arguments
 NUMBERS = ("seconds", "memory", "workers", "floor")
 
 
@@ -32,6 +35,7 @@ def check(domain: Program) -> None:
         value = getattr(domain, name)
         if not (value is None or isinstance(value, list | tuple) or hasattr(value, "arguments")):
             raise ValueError(f"{name} is a tuple, with a comma at its end if it has one entry, not {value!r:.60}")
+    _data(domain.arguments)
     for name in NUMBERS:
         value = getattr(domain, name)
         if not _is_number(value) or (name != "floor" and value <= 0):
@@ -70,6 +74,16 @@ def why(text: str, name: str) -> str:
     except (ValueError, RecursionError, MemoryError) as error:
         return str(error)
     return ""
+
+
+def _data(arguments: Any) -> None:
+    try:
+        wire.encode(list(arguments), LARGEST)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "arguments is made of numbers, texts, lists, mappings and numpy arrays of numbers, which can be handed to "
+            f"another process, and here it is {reprlib.repr(arguments)}"
+        ) from None
 
 
 def _is_number(value: Any) -> bool:

@@ -27,13 +27,12 @@ from qdkit.sandbox import Ran, Sandbox, in_words
 from qdkit.sandbox.inside import wire
 from qdkit.types import Evaluation, Key, Outcome
 
-from .door import check
+from .door import LARGEST, check
 from .folder import read
 from .problem import Score
 from .referee import Referee, called, refereed
 
 SHOWN = 1000  # characters of what a candidate printed that are kept in its notes
-LARGEST = 1 << 30  # bytes of the arguments of a level
 DRAWN = 32  # programs whose outcome is kept for drawing
 
 
