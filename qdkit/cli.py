@@ -188,7 +188,7 @@ def validate(run: Path, /, *, best: int = 20, domain: str | None = None) -> None
     from qdkit.runs import load
 
     seen = load(run)
-    found = seen.validate(best, _drawing(seen, domain))
+    found = seen.validate(best, _scoring(seen, run, domain))
     print(f"{len(found)} candidates were scored on validation data, and what was asked before was not asked again")
     _show(seen, run)
 
@@ -208,7 +208,7 @@ def open_lockbox(run: Path, /, *, domain: str | None = None) -> None:
     from qdkit.runs import load
 
     seen = load(run)
-    query = seen.open_lockbox(_drawing(seen, domain))
+    query = seen.open_lockbox(_scoring(seen, run, domain))
     print(visible(f"the lockbox is open, once and for all: {query.words}"))
     _show(seen, run)
 
@@ -385,6 +385,17 @@ def _drawing(seen: Seen, domain: str | None) -> Any:
     safe = {**order.settings, "sandbox": "auto"}
     order = replace(order, domain=domain or order.domain, settings=safe)
     return order.part() if order.kind != "programs" or catalog.isolated() else None
+
+
+def _scoring(seen: Seen, run: Path, domain: str | None) -> Any:
+    """The domain that scores the candidates of a run anew."""
+    found = _drawing(seen, domain)
+    if found is None:
+        raise ValueError(
+            f"{run} searches a domain of your own: name it again, --domain; or its programs cannot be isolated here, "
+            "which `qdkit doctor` explains"
+        )
+    return found
 
 
 def _show(seen: Seen, path: Path) -> None:

@@ -80,12 +80,12 @@ class Seen:
         domain: as handed to the search, where a run on disk has one of your own. Each query is an event of
         the run; none is seen by the search or by a model. Raises ValueError for a domain without the level.
         """
-        elites = self.elites
+        elites, domain = self.elites, self.domain if domain is None else domain
         known = {query.id for query in levels.queries(self.ledger, "validation")}
         highest = np.argsort(-elites.objective, kind="stable")[: min(best, metrics.occupied(elites))]
         new = [id for id in elites.payload["id"][highest].tolist() if id not in known]
         with self._writable() as ledger:
-            return levels.asked(ledger, domain or self.domain, "validation", ledger.take(new))
+            return levels.asked(ledger, domain, "validation", ledger.take(new))
 
     def open_lockbox(self, domain: Any = None) -> levels.Query:
         """Scores one candidate at the lockbox: that of the highest validation score, else the search's best.
@@ -98,9 +98,8 @@ class Seen:
         with self._writable() as ledger:
             if opened := levels.queries(ledger, "lockbox"):
                 raise RuntimeError(f"the lockbox opens once in a run, and it is open: {opened[0].words}")
-            [query] = levels.asked(
-                ledger, domain or self.domain, "lockbox", ledger.take([levels.chosen(ledger, self.best.id)])
-            )
+            candidate = ledger.take([levels.chosen(ledger, self.best.id)])
+            [query] = levels.asked(ledger, self.domain if domain is None else domain, "lockbox", candidate)
         return query
 
     def summary(self) -> dict[str, Any]:

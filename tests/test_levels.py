@@ -201,6 +201,13 @@ def test_a_domain_without_that_data_is_refused(run, domain, said):
     assert levels.queries(seen.ledger, "validation") == []
 
 
+@pytest.mark.parametrize("command", ["validate", "open-lockbox"])
+def test_a_shell_names_the_domain_of_a_run_again(run, command):
+    """Nothing in a file is run because the file says so."""
+    with pytest.raises(SystemExit, match="searches a domain of your own: name it again, --domain"):
+        main([command, str(run)])
+
+
 def test_a_ledger_holds_the_digest_of_held_out_data_and_not_the_data(run):
     """Who is sent a run cannot read the lockbox in it."""
     about = json.dumps(qdkit.load(run).ledger.about)
