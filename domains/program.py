@@ -10,31 +10,41 @@ referee, which is the user's own code and runs here, scores that value and nothi
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
 import math
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from qdkit.flow import Failure, attempt
+from qdkit.flow import Failure
 from qdkit.plain import to_json, visible
-from qdkit.programs import MEASURES, Files, blocks, changed_outside, form, measures
+from qdkit.programs import MEASURES, Files, changed_outside, form, measures
 from qdkit.sandbox import Ran, Sandbox, in_words
-from qdkit.types import Evaluation, Genomes, Key, Outcome
+from qdkit.sandbox.inside import wire
+from qdkit.types import Evaluation, Key, Outcome
 
+from .door import LARGEST, check
+from .folder import read
 from .problem import Score
+from .referee import Referee, called, refereed
 
 SHOWN = 1000  # characters of what a candidate printed that are kept in its notes
 DRAWN = 32  # programs whose outcome is kept for drawing
 
-Said = Score | Evaluation | tuple[Any, ...] | float
-Referee = Callable[[Any], Said]
+
+class Held:
+    """What an entry is called with at a level that the search never sees; a ledger says its digest alone."""
+
+    def __init__(self, arguments: Sequence[Any] | Held):
+        self.arguments: tuple[Any, ...] = tuple(arguments.arguments if isinstance(arguments, Held) else arguments)
+
+    def __repr__(self) -> str:
+        message = wire.encode(list(self.arguments), LARGEST)
+        return f"held out, sha256 {hashlib.sha256(message).hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,9 @@ class Program:
     bounds, names: of the descriptor, as in `Grid`. A name of `qdkit.programs.MEASURES` ("lines", "nodes",
       "depth", "imports", "call_depth", ...) is counted in the program; the others are the referee's, in its order.
     arguments: what the entry is called with.
+    validation, lockbox: what it is called with at these levels (see `qdkit.levels`), where there is data
+      that the search is not to see. The referee is then called as `referee(output, level=...)`, with
+      "search", "validation" or "lockbox". No program meets such data before that level is asked for.
     floor: the objective from which the QD score counts.
     shape: cells along each axis, for the command line; about 2,500 in all where left out.
     draws: `draws(output, ax)`, a picture of an output; where left out, a picture is the program's text.
@@ -66,6 +79,8 @@ class Program:
     bounds: tuple[Any, ...] = ((0, 600), (0, 30))
     names: tuple[str, ...] = ("nodes", "depth")
     arguments: Sequence[Any] = ()
+    validation: Sequence[Any] | Held | None = None
+    lockbox: Sequence[Any] | Held | None = None
     floor: float = 0.0
     shape: tuple[int, ...] | None = None
     draws: Callable[[Any, Any], Any] | None = None
@@ -77,19 +92,9 @@ class Program:
     _runs: _Runs = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        path, _, function = self.entry.partition(":")
-        if path not in self.files or not function:
-            raise ValueError(
-                f"entry names a function of one of the files {', '.join(self.files)}, "
-                f"such as '{next(iter(self.files), 'seed.py')}:solve', not {self.entry!r}"
-            )
-        for name, text in self.files.items():
-            try:
-                blocks(text)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        if len(self.names) != len(self.bounds):
-            raise ValueError(f"every axis has a name: {len(self.bounds)} bounds came with {len(self.names)} names")
+        check(self)
+        for level in self.levels:
+            object.__setattr__(self, level, Held(getattr(self, level)))
         limits = {"seconds": self.seconds, "memory": self.memory, "preload": self.preload, "workers": self.workers}
         object.__setattr__(self, "_runs", _Runs(self.entry, list(self.arguments), self.sandbox, limits))
 
@@ -99,26 +104,34 @@ class Program:
 
         `seed.py` is the program to start from, or all Python files of a folder `seed`; `task.md` the
         task; `score.py` the referee, your own code, which is imported here: a function `score(output)`,
-        and where they differ from `Program`'s, `ENTRY` ("seed.py:solve" where left out), `BOUNDS`,
-        `NAMES`, `SHAPE`, `ARGUMENTS`, `FLOOR`, `SECONDS`, `MEMORY`, `PRELOAD` and a function `draw(output, ax)`.
-        Raises FileNotFoundError for a file that is not there, ValueError where there is no `score`.
+        and where they differ from `Program`'s, `ENTRY` ("seed.py:solve" where left out), `ARGUMENTS`,
+        `VALIDATION`, `LOCKBOX`, `BOUNDS`, `NAMES`, `SHAPE`, `FLOOR`, `SECONDS`, `MEMORY`, `PRELOAD` and a
+        function `draw(output, ax)`. Raises FileNotFoundError for a file that is not there, ValueError
+        for one that cannot be used.
         """
-        home = Path(path)
-        seeds = sorted((home / "seed").glob("**/*.py")) or [home / "seed.py"]
-        files = {p.relative_to(home).as_posix(): _text(p) for p in seeds}
-        task, judging = _text(home / "task.md"), _imported(home / "score.py")
-        own = {
-            name: getattr(judging, name.upper())
-            for name in ("bounds", "names", "shape", "arguments", "floor", "seconds", "memory", "preload")
-            if hasattr(judging, name.upper())
-        }
-        named = {"entry": getattr(judging, "ENTRY", "seed.py:solve"), "draws": getattr(judging, "draw", None)}
-        return cls(files, task=task, referee=judging.score, **{**named, **own, **settings})
+        return cls(**{"entry": "seed.py:solve", **read(Path(path)), **settings})
 
     @property
     def level(self) -> str:
         """How strongly candidates are isolated, in words. Raises RuntimeError if the level asked for does not work."""
         return in_words(self._runs.sandbox.level)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """For which levels beside the search's there is data."""
+        return tuple(level for level in ("validation", "lockbox") if getattr(self, level) is not None)
+
+    def at(self, level: str) -> Program:
+        """The same programs, scored at one of `levels`. Raises ValueError for another."""
+        held = getattr(self, level) if level in self.levels else None
+        if held is None:
+            raise ValueError(
+                f"there is no data for the level {level!r}: there is for {', '.join(self.levels) or 'none'}"
+            )
+        referee = partial(self.referee, level=level)
+        made = replace(self, arguments=held.arguments, referee=referee, validation=None, lockbox=None)
+        object.__setattr__(made, "_runs", self._runs.called_with(held.arguments))
+        return made
 
     def seeds(self, key: Key, n: int) -> list[dict[str, str]]:
         """The program to start from. Starts the sandbox, and raises RuntimeError if that cannot be."""
@@ -151,17 +164,11 @@ class Program:
 
     def _drawn(self, draws: Callable[[Any, Any], Any], genome: Files, output: Any, ax: Any) -> Any:
         """The picture of an output; where that cannot be drawn, the reason and the program's text."""
-        pictures: list[Any] = []
-
-        def drawing(output: Any) -> float:
-            pictures.append(draws(output, ax))
-            return 0.0
-
-        [(_, said)] = attempt(_Bench(drawing), [output])
-        if not isinstance(said, Failure):
-            return pictures[0]
+        drawn = called(lambda output: draws(output, ax), output)
+        if not isinstance(drawn, Failure):
+            return drawn
         ax.clear()
-        return _written({"": f"not drawn: {said.error}\n", **genome}, ax)
+        return _written({"": f"not drawn: {drawn.error}\n", **genome}, ax)
 
     def _tried(self, genome: Files) -> Score:
         if not isinstance(genome, Mapping):
@@ -178,52 +185,21 @@ class Program:
         """The score of what a run handed back, its descriptor whole."""
         if ran.outcome != Outcome.OK:
             return self._none(ran.outcome, ran.error)
-        bench = _Bench(self.referee)
-        [(_, said)] = attempt(bench, [ran.value])
-        if isinstance(said, Failure):
-            return self._none(Outcome.FAILED, f"the referee stopped at what it returned: {said.error}")
-        score = bench.score
+        score = refereed(partial(self.referee, level="search") if self.levels else self.referee, ran.value)
+        if isinstance(score, Failure):
+            return self._none(score.outcome, score.error)
         if score.outcome != Outcome.OK:
             return score._replace(descriptor=(math.nan,) * len(self.names))
         expected = [name for name in self.names if name not in MEASURES]
         if len(expected) != len(score.descriptor):
             told = f"the referee gives {len(score.descriptor)} descriptors, and these are its axes: {expected}"
             return self._none(Outcome.FAILED, told)
-        place = measures(genome) | dict(zip(expected, score.descriptor, strict=True))
+        counted = {} if len(expected) == len(self.names) else measures(genome)
+        place = counted | dict(zip(expected, score.descriptor, strict=True))
         return score._replace(descriptor=tuple(place[name] for name in self.names))
 
     def _none(self, outcome: Outcome, why: str) -> Score:
         return Score(math.nan, (math.nan,) * len(self.names), {"error": why}, outcome)
-
-
-class _Bench:
-    """The referee and one output, as a domain, so that what it raises is caught where all such things are."""
-
-    def __init__(self, referee: Referee):
-        self.referee = referee
-        self.score = Score(math.nan)
-
-    def evaluate(self, genomes: Genomes) -> Evaluation:
-        self.score = _scored(self.referee(genomes[0]))
-        return Evaluation([self.score.objective])
-
-    def seeds(self, key: Key, n: int) -> list[Any]:
-        return []
-
-
-def _scored(said: Said) -> Score:
-    """What a referee said, in whichever of the ways it may."""
-    match said:
-        case Evaluation():
-            columns = (said.objective, said.descriptor, said.notes, said.outcome)
-            given: list[Any] = [d if c is None else c[0] for c, d in zip(columns, Score(math.nan), strict=True)]
-            score = Score(*given)
-        case tuple():
-            score = Score(*said)
-        case _:
-            score = Score(said)
-    place = tuple(float(x) for x in score.descriptor)
-    return score._replace(objective=float(score.objective), descriptor=place)
 
 
 class _Runs:
@@ -239,6 +215,12 @@ class _Runs:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._settings
 
+    def called_with(self, arguments: Sequence[Any]) -> _Runs:
+        """The same sandbox, its programs called with other arguments."""
+        made = _Runs(self._entry, list(arguments), self._level, self._limits)
+        made._started = self.sandbox
+        return made
+
     @property
     def sandbox(self) -> Sandbox:
         with self._lock:
@@ -252,30 +234,6 @@ class _Runs:
         if first.outcome != Outcome.INFRASTRUCTURE:
             return first
         return self.sandbox.run(files, self._entry, self._arguments)
-
-
-def _imported(path: Path) -> ModuleType:
-    """The module in a file, under a name of its own. Raises ValueError if it has no `score`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no {path}: a folder with a program to evolve has one, with score(output)")
-    spec = importlib.util.spec_from_file_location(f"score_of_{path.resolve().parent.name}", path)
-    assert spec is not None and spec.loader is not None  # it ends in .py
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, "score", None)):
-        raise ValueError(f"{path} has no function score(output)")
-    return module
-
-
-def _text(path: Path) -> str:
-    """The text in a file. Raises ValueError if it is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is to be text in UTF-8, and its byte {error.start} is not: save it as UTF-8"
-        ) from None
 
 
 def _written(genome: Any, ax: Any) -> Any:

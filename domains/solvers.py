@@ -1,7 +1,8 @@
-"""The mathematical problems as program domains: programs that hand in an answer, scored by the exact referees."""
+"""The toolkit's own program domains: the mathematical problems with their exact referees, and one with data."""
 
 from __future__ import annotations
 
+from importlib.resources import as_file, files
 from typing import Any, Literal
 
 from .autocorrelation import Autocorrelation
@@ -25,8 +26,8 @@ def solving(problem: Problem, **settings: Any) -> Program:
         "floor": problem.floor,
         "arguments": problem.arguments,
     }
-    files = {"seed.py": problem.program}
-    return Program(files, "seed.py:solve", problem.task, problem.score, draws=problem.draw, **{**named, **settings})
+    start = {"seed.py": problem.program}
+    return Program(start, "seed.py:solve", problem.task, problem.score, draws=problem.draw, **{**named, **settings})
 
 
 def circle_packing(*, n: int = 26, seconds: float = 2.0, sandbox: Level = "auto", workers: int = 2) -> Program:
@@ -80,3 +81,12 @@ def sums_differences(*, seconds: float = 5.0, sandbox: Level = "auto", workers: 
     seconds, sandbox, workers: as for circle_packing.
     """
     return solving(SumsDifferences(), seconds=seconds, sandbox=sandbox, workers=workers)
+
+
+def regression(*, seconds: float = 2.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+    """Programs that predict a number from six measurements; 20 noisy rows to search, and more at two levels beside.
+
+    seconds, sandbox, workers: as for circle_packing.
+    """
+    with as_file(files("qdkit.domains") / "regression") as folder:
+        return Program.folder(folder, seconds=seconds, sandbox=sandbox, workers=workers)

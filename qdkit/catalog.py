@@ -31,6 +31,7 @@ DOMAINS = {
     "autocorrelation": "qdkit.domains.solvers:autocorrelation",
     "overlap": "qdkit.domains.solvers:overlap",
     "sums_differences": "qdkit.domains.solvers:sums_differences",
+    "regression": "qdkit.domains.solvers:regression",
     "circle_packing_numbers": "qdkit.domains.circle_packing:CirclePacking",
     "heilbronn_numbers": "qdkit.domains.heilbronn:Heilbronn",
     "min_max_distance_numbers": "qdkit.domains.min_max_distance:MinMaxDistance",

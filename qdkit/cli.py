@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> None:
     app = App(name="qdkit", help=HELP, version=__version__)
     try:
         app.command(_with_settings(run, words[1:] if words[:1] == ["run"] else []), name="run")
-        for command in (resume, show, compare, doctor):
+        for command in (resume, show, validate, open_lockbox, compare, doctor):
             app.command(command)
         app(words)
     except EXPECTED as error:
@@ -75,8 +75,9 @@ def run(
     ----------
     domain
         What to search: numbers (arm, unit_arm, sphere, rastrigin, plateau), words, programs that solve a problem
-        (circle_packing, heilbronn, min_max_distance, autocorrelation, overlap, sums_differences), or your own as
-        package.module:Object, file.py:Object or a folder with seed.py, task.md and score.py.
+        (circle_packing, heilbronn, min_max_distance, autocorrelation, overlap, sums_differences), programs that
+        predict (regression), or your own as package.module:Object, file.py:Object or a folder with seed.py, task.md
+        and score.py.
         `qdkit run DOMAIN --help` shows its options.
     evaluations
         How many candidates to try; where nothing else limits the run 100,000, 1,000 with models, and as many programs
@@ -176,6 +177,46 @@ def show(
         _print_json(seen.summary())
     else:
         _show(seen, run)
+
+
+def validate(run: Path, /, *, best: int = 20, domain: str | None = None) -> None:
+    """Score the best of a run on validation data, which the search has not seen, and show the gap.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    best
+        How many of its elites, the highest first; what was asked before is not asked again.
+    domain
+        Your own domain: a file is not trusted to name code.
+    """
+    from qdkit.runs import load
+
+    seen = load(run)
+    found = seen.validate(best, _scoring(seen, run, domain))
+    print(f"{len(found)} candidates were scored on validation data, and what was asked before was not asked again")
+    _show(seen, run)
+
+
+def open_lockbox(run: Path, /, *, domain: str | None = None) -> None:
+    """Score one candidate on the data of the lockbox, once: the number to report of a run.
+
+    It is the candidate with the highest validation score, or the search's best where none was asked.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    domain
+        Your own domain: a file is not trusted to name code.
+    """
+    from qdkit.runs import load
+
+    seen = load(run)
+    query = seen.open_lockbox(_scoring(seen, run, domain))
+    print(visible(f"the lockbox is open, once and for all: {query.words}"))
+    _show(seen, run)
 
 
 def compare(
@@ -291,6 +332,8 @@ def _go(search: Search, until: Stop | None) -> None:
     print(Text.assemble((type(search.domain).__name__, "bold"), visible(told)))
     try:
         search.run(until=until)
+        if "validation" in getattr(search.domain, "levels", ()):
+            search.validate()
     except KeyboardInterrupt:
         print(Text.assemble("stopped; go on with ", (visible(f"qdkit resume {path}"), "bold")))
         raise
@@ -349,6 +392,17 @@ def _drawing(seen: Seen, domain: str | None) -> Any:
     safe = {**order.settings, "sandbox": "auto"}
     order = replace(order, domain=domain or order.domain, settings=safe)
     return order.part() if order.kind != "programs" or catalog.isolated() else None
+
+
+def _scoring(seen: Seen, run: Path, domain: str | None) -> Any:
+    """The domain that scores the candidates of a run anew."""
+    found = _drawing(seen, domain)
+    if found is None:
+        raise ValueError(
+            f"{run} searches a domain of your own: name it again, --domain; or its programs cannot be isolated here, "
+            "which `qdkit doctor` explains"
+        )
+    return found
 
 
 def _show(seen: Seen, path: Path) -> None:

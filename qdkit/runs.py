@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ class Run(Seen):
     def elites(self) -> Elites:
         """The best candidate of each cell, as numpy arrays (float64)."""
         return self._elites
+
+    def _writable(self) -> AbstractContextManager[Ledger]:
+        """The ledger opened to write, which it is to none while a search has it."""
+        assert self.ledger.path is not None  # it was loaded from there
+        return closing(Ledger.open(self.ledger.path, write=True))
 
     def close(self) -> None:
         """Gives the file back."""

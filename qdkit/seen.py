@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from qdkit import metrics
+from qdkit import levels, metrics
 from qdkit.elites import Elites
 from qdkit.features import genome_features, is_program, outline
 from qdkit.ledger import Ledger
@@ -126,6 +127,34 @@ class Seen:
         half.write_text("".join(to_json(row) + "\n" for row in rows), encoding="utf-8")
         half.replace(path)
 
+    def validate(self, best: int = 20, domain: Any = None) -> list[levels.Query]:
+        """Scores the `best` highest elites at the validation level, those that were not asked before.
+
+        domain: as handed to the search, where a run on disk has one of your own. Each query is an event of
+        the run; none is seen by the search or by a model. Raises ValueError for a domain without the level.
+        """
+        elites, domain = self.elites, self.domain if domain is None else domain
+        known = {query.id for query in levels.queries(self.ledger, "validation")}
+        highest = np.argsort(-elites.objective, kind="stable")[: min(best, metrics.occupied(elites))]
+        new = [id for id in elites.payload["id"][highest].tolist() if id not in known]
+        with self._writable() as ledger:
+            return levels.asked(ledger, domain, "validation", ledger.take(new))
+
+    def open_lockbox(self, domain: Any = None) -> levels.Query:
+        """Scores one candidate at the lockbox: that of the highest validation score, else the search's best.
+
+        It is opened once in a run, and the second time refused with RuntimeError, which says what was in it.
+        domain: as in `validate`. Raises ValueError for a domain without a lockbox, or where there is no elite.
+        """
+        if self.best is None:
+            raise ValueError("there is no elite to open the lockbox for")
+        with self._writable() as ledger:
+            if opened := levels.queries(ledger, "lockbox"):
+                raise RuntimeError(f"the lockbox opens once in a run, and it is open: {opened[0].words}")
+            candidate = ledger.take([levels.chosen(ledger, self.best.id)])
+            [query] = levels.asked(ledger, self.domain if domain is None else domain, "lockbox", candidate)
+        return query
+
     def summary(self) -> dict[str, Any]:
         """How the run stands, as one flat mapping of plain numbers and texts."""
         last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, np.nan, 0.0, 0.0)
@@ -157,6 +186,7 @@ class Seen:
             "outcomes": self.ledger.outcomes(),
             **self._saved(),
             "errors": self.ledger.errors(),
+            **levels.told(self.ledger, best.id if (best := self.best) else None),
             **{kind: value["level"] for _, kind, value in self.ledger.events() if kind == "sandbox"},
         }
 
@@ -187,6 +217,10 @@ class Seen:
             else "nothing yet"
         )
         return f"<{type(self).__name__} of {what}: {last.evaluations if last else 0:,} evaluations, {stands}>"
+
+    def _writable(self) -> AbstractContextManager[Ledger]:
+        """The ledger, to write into."""
+        return nullcontext(self.ledger)
 
     def _ids(self) -> np.ndarray:
         elites = self.elites

@@ -55,8 +55,10 @@ def test_a_reader_who_does_what_the_page_says_gets_what_it_says(page, tmp_path, 
         else:
             continue
         done.append(language)
-    assert done == ["python", "markdown", "python", "sh", "python", "python"]
+    assert done == ["python", "markdown", "python", "sh", "python", "python", "python", "markdown", "sh", "python"]
     assert len(list(tmp_path.glob("results/ruler-1/*.png"))) == 2
+    doubling = load("results/doubling-1").summary()
+    assert doubling["queries"]["validation"] > 0 and doubling["queries"]["lockbox"] == 1
     assert room["search"].summary()["occupied"] > 1  # type: ignore[attr-defined]
 
 

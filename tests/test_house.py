@@ -23,7 +23,7 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs", "shown"},
     {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards", "metrics", "features"},
-    {"novelty", "ledger", "operators", "stages", "lessons", "stopping", *SHELVES},
+    {"novelty", "ledger", "levels", "operators", "stages", "lessons", "stopping", *SHELVES},
     {"parts", "seen", "progress", "taskrecord", "baselines", "choosing"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},

@@ -309,7 +309,11 @@ def test_a_folder_is_run_resumed_and_shown(folder, capsys):
 
 @pytest.mark.parametrize(
     ("gone", "told"),
-    [("score.py", "score.py: a folder with a program to evolve"), ("task.md", "task.md"), ("seed.py", "seed.py")],
+    [
+        ("score.py", "there is no sums/score.py: a folder with a program to evolve has one, the referee"),
+        ("task.md", "there is no sums/task.md: a folder with a program to evolve has one, what a program is to do"),
+        ("seed.py", "there is no sums/seed.py: a folder with a program to evolve has one, the program to start from"),
+    ],
 )
 def test_a_folder_without_one_of_its_files_is_refused(folder, capsys, gone, told):
     """The sentence names the file."""
@@ -329,6 +333,72 @@ def test_a_folder_with_a_broken_file_is_refused(folder, capsys, name, content, t
     """The sentence names the file, and says what is wrong with it."""
     (folder / name).write_bytes(content)
     assert told in said(capsys, "run", "sums", "--evaluations", "5")
+
+
+SETTING = 'NAMES, BOUNDS, ARGUMENTS = ("count", "nodes"), ((0, 10), (0, 100)), (3,)'
+NOT_A_SCORE = "the referee returns a number, (objective, descriptor) or (objective, descriptor, notes)"
+
+
+def scoring(old: str, new: str) -> str:
+    """The referee of the folder with a mistake."""
+    assert old in FOLDER["score.py"]
+    return FOLDER["score.py"].replace(old, new)
+
+
+MISTAKES = [
+    ("seed.py", "", "seed.py has no function solve, which is what is called"),
+    ("seed.py", "def solve(n):\n    return (\n", "seed.py is not Python: '(' was never closed (line 2)"),
+    (
+        "seed.py",
+        SEED.replace("# EVOLVE-BLOCK-END", ""),
+        "seed.py: EVOLVE-BLOCK-START and EVOLVE-BLOCK-END come in pairs",
+    ),
+    ("seed.py", "import scipy\n" + SEED, "nothing to start from; the first: Traceback"),
+    ("seed.py", "def solve():\n    return [1]\n", "solve() takes 0 positional arguments but 1 was given"),
+    ("score.py", "def score(output)\n    return 1\n", "sums/score.py is not Python: expected ':' (line 1)"),
+    (
+        "score.py",
+        "\n\nx = 1 / 0\n",
+        "sums/score.py stops as it is imported: ZeroDivisionError: division by zero (line 3 ",
+    ),
+    ("score.py", "import nothing_here\n", "sums/score.py stops as it is imported: ModuleNotFoundError"),
+    ("score.py", "import sys\nsys.exit(3)\n", "sums/score.py stops as it is imported: SystemExit: 3 (line 2 "),
+    ("score.py", "score = 1\n", "sums/score.py has no function score(output)"),
+    ("score.py", scoring("(output):", "():"), "the referee is called as score(output), and this one cannot be"),
+    ("score.py", scoring("\nNAMES", "ENTRY = 7\nNAMES"), "entry names a function of one of the files seed.py, such as"),
+    (
+        "score.py",
+        scoring("\nNAMES", "ENTRY = 'seed.py:no'\nNAMES"),
+        "seed.py has no function no, which is what is called",
+    ),
+    ("score.py", scoring('("count", "nodes")', '("count",)'), "every axis has a name: 2 bounds came with 1 names"),
+    ("score.py", scoring('("count", "nodes")', '"nodes"'), "names is a tuple, with a comma at its end"),
+    ("score.py", scoring("((0, 10), (0, 100))", "(0, 10)"), "bounds has an entry (low, high) for each axis, not 0"),
+    ("score.py", scoring("(3,)", "3"), "arguments is a tuple, with a comma at its end if it has one entry, not 3"),
+    ("score.py", scoring("(3,)", "({1, 2},)"), "arguments is made of numbers, texts, lists, mappings and numpy arrays"),
+    ("score.py", scoring("\nNAMES", "SECONDS = '2'\nNAMES"), "seconds is a number greater than 0, not '2'"),
+    ("score.py", scoring("\nNAMES", "PRELOAD = 'numpy'\nNAMES"), "preload is a tuple, with a comma at its end"),
+    ("score.py", scoring("\nNAMES", "FLOOR = None\nNAMES"), "floor is a number, not None"),
+    ("score.py", scoring("\nNAMES", "VALIDATION = (4,)\nNAMES"), "def score(output, level), where level is 'search'"),
+    ("score.py", scoring("sum(output), (len(output),)", "None"), f"{NOT_A_SCORE}"),
+    ("score.py", scoring("sum(output), (len(output),)", "'0.5', (1,)"), f"{NOT_A_SCORE}"),
+    ("score.py", scoring("sum(output), (len(output),)", "[1.0, (1,)]"), f"{NOT_A_SCORE}"),
+    ("score.py", scoring("sum(output), (len(output),)", "1.0, 2.0"), f"{NOT_A_SCORE}"),
+    ("score.py", scoring("(len(output),)", "(float('nan'),)"), "the first: its descriptor is [nan, "),
+    (
+        "score.py",
+        scoring("def draw(output, ax):", "draw = 3\ndef no(output, ax):"),
+        "draw is a function draw(output, ax)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "told"), MISTAKES, ids=[f"{i}" for i in range(len(MISTAKES))])
+def test_the_mistakes_of_a_first_folder_are_told_in_a_sentence(folder, capsys, name, text, told):
+    """What was expected, what came, the file and its line: nobody reads a traceback of the toolkit."""
+    (folder / name).write_text(text)
+    answer = said(capsys, "run", "sums", "--evaluations", "2", "--batch", "2")
+    assert "qdkit: " in answer and told in answer
 
 
 def test_a_folder_may_have_programs_of_several_files(folder):

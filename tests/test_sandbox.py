@@ -474,6 +474,80 @@ def test_a_forged_message_is_a_value_and_no_more(sandbox):
     assert healthy(sandbox)
 
 
+SELF_MADE = {
+    "another pipe in its place": ("import os; r, w = os.pipe(); os.dup2(w, 3); return 5", Outcome.FAILED),
+    "the sign that the walls are up, again": ("import os; os.write(3, b'+' * 9); return 1", Outcome.INVALID),
+    "a message before the answer, and the pipe closed": (
+        "import os; m = b'[\"ok\", 9]'; os.write(3, len(m).to_bytes(4, 'big') + m); os.close(3); return 1",
+        Outcome.FAILED,
+    ),
+    "bytes from the garbage collector": (
+        "import gc, os; gc.callbacks.append(lambda *a: os.write(3, b'q')); gc.set_threshold(1)\n"
+        "return [[i] for i in range(1000)]",
+        Outcome.INVALID,
+    ),
+    "a claim of the sandbox's own": (
+        'import sys\nm = b\'["infrastructure", "x"]\'\n'
+        "sys.modules['inside.wire'].encode = lambda *a: len(m).to_bytes(4, 'big') + m\nreturn 1",
+        Outcome.INVALID,
+    ),
+    "an exception from every call": ("import sys; sys.settrace(lambda *a: 1 / 0); return 3", Outcome.FAILED),
+}
+
+
+@pytest.mark.parametrize("name", SELF_MADE)
+def test_who_meddles_with_the_way_back_loses_the_answer(sandbox, name):
+    """The pipe, what is written on it and what writes on it are the candidate's to spoil, for itself alone."""
+    body, outcome = SELF_MADE[name]
+    ran = run(sandbox, body)
+    assert (ran.outcome, ran.value) == (outcome, None), ran
+    assert healthy(sandbox)
+
+
+def test_a_program_that_outlives_its_answer_adds_nothing_to_it(sandbox):
+    """A thread or a destructor that writes later finds that the process has ended."""
+    late = (
+        "import os, threading, time\nthreading.Thread(target=lambda: (time.sleep(0.05), os.write(3, b'x'))).start()\n"
+    )
+    destructor = "class D:\n    def __del__(self): __import__('os').write(3, b'x')\nglobal d; d = [D()]; d.append(d)\n"
+    for head in (late, destructor):
+        assert run(sandbox, head + "return 7").value == 7
+
+
+def test_what_is_written_over_in_memory_is_the_candidates_own_copy(sandbox):
+    """Numbers that the interpreter shares among all that use them are what they were, for the next candidate."""
+    poison = "import ctypes; ctypes.c_uint32.from_address(id(7) + 24).value = 9; return 7"
+    assert run(sandbox, poison).outcome == Outcome.OK
+    assert run(sandbox, "return [7, 3 + 4, len('1234567')]").value == [7, 7, 7]
+
+
+def test_links_lead_nowhere(sandbox):
+    """A link in the scratch folder to what is outside opens nothing, and none can be made to a file outside."""
+    body = """
+        import os, sys
+        found = []
+        for target in ("/", "/etc/passwd", "/proc", "/tmp"):
+            try:
+                os.symlink(target, "link")
+                found.append(os.listdir("link") if os.path.isdir("link") else open("link").read())
+            except OSError: pass
+            try: os.unlink("link")
+            except OSError: pass
+        try: found.append(os.link(sys.executable, "python"))
+        except OSError: pass
+        return found
+    """
+    assert run(sandbox, body).value == [] and healthy(sandbox)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of the system calls are those of x86_64")
+@pytest.mark.parametrize("number", [39, 41, 57, 59, 101])
+def test_system_calls_by_their_other_numbers_are_no_way_out(sandbox, number):
+    """x32, which shares the architecture's word, ends the program."""
+    ran = run(sandbox, f"import ctypes; return ctypes.CDLL(None).syscall(0x40000000 | {number}, 0, 0, 0, 0)")
+    assert (ran.outcome == Outcome.FAILED and "SIGSYS" in ran.error) or ran.value == -1
+
+
 def test_what_is_printed_is_not_a_result(sandbox):
     """A program that prints a score, or the bytes of a message, has printed them."""
     ran = run(
@@ -578,6 +652,22 @@ def test_any_bytes_are_a_value_or_a_value_error():
     ):
         with pytest.raises(ValueError):
             wire.decode(len(tree).to_bytes(4, "big") + tree)
+
+
+BOMBS = {
+    "lists": b"[" + b"[]," * 1_000_000 + b"1]",
+    "mappings": b"[" + b'{"d":{}},' * 400_000 + b"1]",
+    "arrays of nothing": b"[" + b'{"a":["bool",[0]]},' * 200_000 + b"1]",
+    "lists in lists": b"[" + b",".join([b"[" * 60 + b"]" * 60] * 30_000) + b"]",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_message_cannot_keep_the_parent_busy(name):
+    """A few MB that announce a million parts are refused at the hundred-thousandth: no limit of time holds here."""
+    message = len(BOMBS[name]).to_bytes(4, "big") + BOMBS[name]
+    with pytest.raises(ValueError, match="more than 100000 lists, mappings and arrays: hand numbers back as one array"):
+        wire.decode(message)
 
 
 # The pool

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qdkit.names import parsed
-from qdkit.operators import Syntax, expressions, mutated, statements
+from qdkit.operators import Syntax, expressions, mutated, statements, syntax
 from qdkit.operators.source import Source
 from qdkit.programs import changed_outside, form
 from qdkit.testing import check_operator
@@ -216,3 +216,19 @@ class Lengths:
 def test_it_keeps_the_promises_of_an_operator():
     """See `qdkit.testing.check_operator`."""
     check_operator(Syntax(), Lengths())
+
+
+def test_what_is_kept_of_earlier_programs_changes_no_child():
+    """Trees and forms are kept to save time: children are the same with all of them, and with none."""
+    texts = [NUMERIC, LOOPS, NUMERIC.replace("0.5", "0.7")]
+
+    def children(clear):
+        draws, made = random(7), []
+        for text in texts * 6:
+            if clear:
+                for kept in (syntax._parent, syntax._mate, syntax._form):
+                    kept.cache_clear()
+            made.append(mutated(text, draws, texts[0], changes=3))
+        return made
+
+    assert children(clear=True) == children(clear=False) == children(clear=False)

@@ -4,7 +4,7 @@ import numpy as np
 
 
 # EVOLVE-BLOCK-START
-def solve(n):
+def centres(n):
     """Rows of a square grid, with circles of one size; the last row is spread out."""
     rows = int(np.ceil(np.sqrt(n)))
     counts = np.full(rows, n // rows) + (np.arange(rows) < n % rows)
@@ -14,3 +14,8 @@ def solve(n):
 
 
 # EVOLVE-BLOCK-END
+
+
+def solve(n):
+    """The first n of the centres, each moved into the square."""
+    return np.clip(centres(n)[:n], 0, 1)

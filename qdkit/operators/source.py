@@ -46,25 +46,40 @@ class Source:
             raise ValueError("the program does not compile")
         self.text, self.tree, self.bytes = text, tree, text.encode()
         self._lines = [0, *(end.end() for end in re.finditer(rb"\r\n|\r|\n", self.bytes))]
-        inside = [(len(text[: b.start].encode()), len(text[: b.stop].encode())) for b in blocks(text)]
-        self.parent: dict[ast.AST, ast.AST] = {}
-        self.function: dict[ast.AST, ast.AST] = {}
+        self._inside = [(len(text[: b.start].encode()), len(text[: b.stop].encode())) for b in blocks(text)]
         try:
-            reached, self.uses = list(self._reached(tree, tree)), uses(tree)
+            self.uses = uses(tree)
         except RecursionError:
             raise ValueError("the program is nested too deeply") from None
-        where = [(node, self.span(node)) for node in reached]
-        self.nodes = [node for node, (a, b) in where if any(low <= a and b <= high for low, high in inside)]
 
-    def _reached(self, node: ast.AST, function: ast.AST) -> Iterator[ast.AST]:
-        """All nodes with a place of their own; the parts of an f-string have none before Python 3.12."""
+    @cached_property
+    def _around(self) -> dict[ast.AST, tuple[ast.AST, ast.AST]]:
+        """The parent and the function of each node; found when first asked for, as most children are edited no more."""
+        try:
+            return {node: (parent, function) for node, parent, function in self._reached(self.tree, self.tree)}
+        except RecursionError:
+            raise ValueError("the program is nested too deeply") from None
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        where = [(node, self.span(node)) for node in self._around if hasattr(node, "lineno")]
+        return [node for node, (a, b) in where if any(low <= a and b <= high for low, high in self._inside)]
+
+    @cached_property
+    def parent(self) -> dict[ast.AST, ast.AST]:
+        return {node: parent for node, (parent, _) in self._around.items()}
+
+    @cached_property
+    def function(self) -> dict[ast.AST, ast.AST]:
+        return {node: function for node, (_, function) in self._around.items()}
+
+    def _reached(self, node: ast.AST, function: ast.AST) -> Iterator[tuple[ast.AST, ast.AST, ast.AST]]:
+        """Each node with its parent and function; the parts of an f-string have no place before Python 3.12."""
         notes = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         for child in ast.iter_child_nodes(node):
             if child in notes:
                 continue
-            self.parent[child], self.function[child] = node, function
-            if hasattr(child, "lineno"):
-                yield child
+            yield child, node, function
             if not isinstance(child, ast.JoinedStr):
                 yield from self._reached(child, child if isinstance(child, Function | ast.ClassDef) else function)
 

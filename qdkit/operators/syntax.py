@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import jax
 import numpy as np
@@ -28,6 +30,8 @@ EDITS = (
     (statements.mixed, 2),
     (statements.exchanged, 1),
 )
+OF_TWO = (statements.mixed, statements.exchanged)  # those that look at the second program
+KEPT = 32  # parents whose trees are kept: a tree takes some thousand times the memory of its text
 _SHARES = np.cumsum([share for _, share in EDITS]) / sum(share for _, share in EDITS)
 
 
@@ -82,23 +86,22 @@ def mutated(text: str, random: np.random.Generator, mate: str = "", changes: int
 
     Raises ValueError if `text` does not compile, or nothing that is tried can be edited.
     """
-    parent = Source(text)
-    second = _source(mate) or parent
-    before = form({"a.py": text})
+    parent = _parent(text)
+    before = _form(text)
     for attempt in range(2 * TRIES):
         child = parent
         for _ in range(int(random.integers(1, changes + 1)) if attempt < TRIES else 1):
-            child = _edited(child, second, random, numbers_only=attempt >= TRIES)
-        if form({"a.py": child.text}) != before:
+            child = _edited(child, mate, parent, random, numbers_only=attempt >= TRIES)
+        if _form(child.text) != before:
             return child.text
     raise ValueError(f"nothing could be edited in {2 * TRIES} tries: the blocks hold too little")
 
 
-def _edited(source: Source, mate: Source, random: np.random.Generator, numbers_only: bool) -> Source:
-    """After one edit; as it is where `TRIES` of them came to nothing."""
+def _edited(source: Source, mate: str, parent: Source, random: np.random.Generator, numbers_only: bool) -> Source:
+    """After one edit; as it is where `TRIES` of them came to nothing. `parent` stands in for a mate that is none."""
     for _ in range(TRIES):
-        kind = 0 if numbers_only else int(np.searchsorted(_SHARES, random.random(), side="right"))
-        edits = EDITS[kind][0](source, random, mate)
+        edit = EDITS[0 if numbers_only else int(np.searchsorted(_SHARES, random.random(), side="right"))][0]
+        edits = edit(source, random, (_mate(mate) or parent) if edit in OF_TWO else source)
         child = _source(source.edited(edits)) if edits else None
         if child is not None and child.unbound <= source.unbound and _same_frame(source, child):
             return child
@@ -107,6 +110,22 @@ def _edited(source: Source, mate: Source, random: np.random.Generator, numbers_o
 
 def _same_frame(source: Source, child: Source) -> bool:
     return not changed_outside({"": source.text}, {"": child.text})
+
+
+@lru_cache(KEPT)
+def _parent(text: str) -> Source:
+    return Source(text)
+
+
+@lru_cache(KEPT)
+def _mate(text: str) -> Source | None:
+    return _source(text)
+
+
+@lru_cache(4096)
+def _form(text: str) -> bytes:
+    """A digest of the form: what was a child is often a parent later."""
+    return hashlib.sha256(form({"a.py": text}).encode()).digest()
 
 
 def _source(text: str) -> Source | None:

@@ -18,8 +18,9 @@ from qdkit.plain import to_json
 from qdkit.programs import Files, blocks
 from qdkit.types import Candidate, Context, Outcome
 
-# Notes that operators and not referees have written, and what was measured: a prompt is the same in every run.
-MINE = ("model", "dollars", "edit", "cpu_seconds", "novelty")
+# Notes that operators and not referees have written; what was measured, as a prompt is the same in every run; and
+# what only a report may say, or a model would write programs that fit the held-out data.
+MINE = ("model", "dollars", "edit", "cpu_seconds", "novelty", "validation", "lockbox")
 SAID = 1500  # characters of one note, and of all notes together twice as many
 ROOM = 30_000  # characters for programs that are shown beside those to be edited
 

@@ -13,9 +13,11 @@ import sys
 
 TYPE_CHECKING = False  # without the import of typing, which a cold start would pay for
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 DEPTH = 64  # lists within lists, at most
+WIDTH = 100_000  # lists, mappings and arrays in one message: what reads them is the parent, whom no limit stops
 _SIZES = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}
 DTYPES = {"bool", *(f"{kind}{bits}" for kind, sizes in _SIZES.items() for bits in sizes)}
 
@@ -50,7 +52,7 @@ def decode(message: bytes) -> Any:
         tree = json.loads(message[4:end].decode())
     except RecursionError:
         raise ValueError(f"lists lie more than {DEPTH} deep") from None
-    value, rest = _unpack(tree, message, end, DEPTH)
+    value, rest = _unpack(tree, message, end, DEPTH, iter(range(WIDTH)))
     if rest != len(message):
         raise ValueError("the message is longer than it says")
     return value
@@ -79,8 +81,8 @@ def _pack(value: Any, arrays: list[Any], numpy: Any, depth: int) -> Any:
     )
 
 
-def _unpack(tree: Any, message: bytes, at: int, depth: int) -> tuple[Any, int]:
-    """The value of `tree`, and where in the message the next array begins."""
+def _unpack(tree: Any, message: bytes, at: int, depth: int, room: Iterator[int]) -> tuple[Any, int]:
+    """The value of `tree`, and where in the message the next array begins; `room` ends after `WIDTH`."""
     if type(tree) is int and not -(2**63) <= tree < 2**64:
         raise ValueError("an integer has more than 64 bits: return it as text, or as a float")
     if type(tree) is str:
@@ -89,10 +91,12 @@ def _unpack(tree: Any, message: bytes, at: int, depth: int) -> tuple[Any, int]:
         return tree, at
     if depth == 0:
         raise ValueError(f"lists lie more than {DEPTH} deep")
+    if next(room, None) is None:
+        raise ValueError(f"there are more than {WIDTH} lists, mappings and arrays: hand numbers back as one array")
     if type(tree) is list:
         values = []
         for x in tree:
-            value, at = _unpack(x, message, at, depth - 1)
+            value, at = _unpack(x, message, at, depth - 1, room)
             values.append(value)
         return values, at
     match tree:
@@ -102,7 +106,7 @@ def _unpack(tree: Any, message: bytes, at: int, depth: int) -> tuple[Any, int]:
             mapping = {}
             for key, x in entries.items():
                 key.encode()
-                mapping[key], at = _unpack(x, message, at, depth - 1)
+                mapping[key], at = _unpack(x, message, at, depth - 1, room)
             return mapping, at
     raise ValueError("the message holds something that is no list, mapping, array, number or text")
 
