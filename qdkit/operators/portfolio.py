@@ -100,7 +100,8 @@ class Portfolio(Operator):
         """The operators at work in the next `n` candidates."""
         shares = self.shares(n)
         self._turns.append(shares)
-        return Shared(tuple((o.turn(share), share) for o, share in zip(self.operators, shares, strict=True) if share))
+        parts = tuple((o.turn(share), share) for o, share in zip(self.operators, shares, strict=True) if share)
+        return Shared(parts, payable=self._origins if self._allotment else None)
 
     def shares(self, n: int) -> list[int]:
         """How many of the next `n` candidates each operator makes; called once a turn.
@@ -148,10 +149,14 @@ class Portfolio(Operator):
 
 @dataclass(frozen=True)
 class Shared(Operator):
-    """One turn of a portfolio: `parts` are operators, and how many candidates each makes."""
+    """One turn of a portfolio: `parts` are operators, and how many candidates each makes.
+
+    payable: the names under which a bandit can pay for a candidate; None where there is no bandit.
+    """
 
     parts: tuple[tuple[Operator, int], ...]
     name: str = "portfolio"
+    payable: frozenset[str] | None = None
 
     @property
     def arity(self) -> int:  # type: ignore[override]  # of the operators at work, not of all
@@ -172,6 +177,11 @@ class Shared(Operator):
             target = None if context.target is None else context.target[start : start + share]
             made.append(operator.propose(part_key, replace(context, parents=parents, target=target), share))
             start += share
+            if self.payable is not None and (strangers := sorted({*made[-1].origin} - self.payable)):
+                raise ValueError(
+                    f"{operator.name!r} says that {strangers[0]!r} made its candidates, which no operator of the "
+                    "portfolio is called, so that nobody can be paid for them: give them the operator's name"
+                )
         return _joined(made)
 
 
