@@ -28,9 +28,10 @@ _HOME = {
     "Question": "qdkit.llm",
     "Recorded": "qdkit.llm",
     "Search": "qdkit.search",
+    "Shown": "qdkit.shown",
     "load": "qdkit.runs",
 }
-_ROOMS = ("archives", "domains", "metrics", "operators", "testing", "viz")
+_ROOMS = ("archives", "domains", "metrics", "operators", "parents", "testing", "viz")
 
 __all__ = [*_HOME, *_ROOMS]
 

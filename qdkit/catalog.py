@@ -116,8 +116,7 @@ def rebuilt(description: Mapping[str, Any]) -> Any:
     kind = getattr(importlib.import_module(own[1]), own[2], None)
     if not (inspect.isclass(kind) and is_dataclass(kind)):
         return None
-    inner = lambda value: rebuilt(value) if isinstance(value, Mapping) and "is" in value else _frozen(value)
-    settings = {name: inner(value) for name, value in description["with"].items()}
+    settings = {name: _frozen(value) for name, value in description["with"].items()}
     known = all(settings[name] is not None or value is None for name, value in description["with"].items())
     return kind(**settings) if known else None
 
@@ -179,7 +178,13 @@ def _said(doc: str) -> dict[str, str]:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+    """A setting as it was: a part for its description, a tuple for a list; None for a part that cannot be rebuilt."""
+    if isinstance(value, Mapping) and "is" in value:
+        return rebuilt(value)
+    if isinstance(value, list):
+        held = tuple(map(_frozen, value))
+        return None if any(new is None and old is not None for new, old in zip(held, value, strict=True)) else held
+    return value
 
 
 # What the command line calls archives and operators: functions of the domain whose settings become options.

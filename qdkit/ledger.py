@@ -35,14 +35,14 @@ from qdkit.rows import Commit, batch_of, digest, nan, null, rows_of, sealed
 from qdkit.types import Batch, Genome
 
 FILE = "run.db"
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = """
 create table about (name text primary key, value text not null);
 create table commits (number integer primary key, first integer not null, rows integer not null,
                       evaluations integer not null, coverage real, qd_score real, best real,
-                      clipped integer not null, refused integer not null, seconds real not null, cpu real not null,
-                      digest text not null);
+                      clipped integer not null, refused integer not null, parents real,
+                      seconds real not null, cpu real not null, digest text not null);
 create table candidates (id integer primary key, task integer not null, origin text not null, parents text not null,
                          outcome text not null, objective real, status integer not null, cell integer not null,
                          genome, features text, notes text not null{axes});
@@ -144,14 +144,21 @@ class Ledger:
 
     # Writing.
 
-    def commit(self, batch: Batch, added: Any, state: Commit) -> None:
-        """A batch and how the run stands after it, as one transaction."""
+    def commit(self, batch: Batch, added: Any, state: Commit, moved: Mapping[str, Any] | None = None) -> None:
+        """A batch and how the run stands after it, as one transaction.
+
+        moved: cells whose elite is another, for a reason that the rows of the batch do not tell, and whose it is (an
+          id, -1 for nobody).
+        """
         rows = rows_of(batch, added, state.number, self.about["genome"]["kind"])
         seal = sealed(self._seal, rows, state)
         marks = ", ".join("?" * (11 + batch.descriptor.shape[1]))
         with self._writing() as db:
             db.executemany(f"insert into candidates values ({marks})", rows)
-            db.execute(f"insert into commits values ({', '.join('?' * 12)})", (*map(null, state), seal))
+            db.execute(f"insert into commits values ({', '.join('?' * 13)})", (*map(null, state), seal))
+            if moved is not None:
+                event = state.number + 1, "moved", to_json(moved)
+                db.execute("insert into events (after, kind, value) values (?, ?, ?)", event)
         self._seal = seal
 
     def keep(self, task: int, call: int, request: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> None:

@@ -188,18 +188,36 @@ class Domain(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What an operator may look at when it makes new genomes.
+    """What an operator may look at when it makes `n` new genomes.
 
     parents: `n * arity` elites, those of the first new genome first.
-    inspirations: other elites worth showing, the best first.
-    target: the descriptor to aim for, float `[d]`, where one is chosen.
-    notes: what the search has learnt so far, in words.
+    inspirations: for each new genome, other elites worth showing, the best first; none where empty.
+    target: float `[n, d]`, the descriptor to aim for, nan where none is chosen; None where none ever is.
+    lessons: what the search has learnt so far, in words.
     """
 
     parents: Batch
-    inspirations: Batch | None = None
+    inspirations: Sequence[Batch] = ()
     target: np.ndarray | None = None
-    notes: str = ""
+    lessons: str = ""
+
+    def part(self, rows: slice, each: int, arity: int) -> Context:
+        """What concerns some of the new genomes: of the `each` parents that every one has, the first `arity`."""
+        place = np.arange(len(self.parents)).reshape(-1, each)[rows, :arity].ravel()
+        target = None if self.target is None else self.target[rows]
+        return replace(self, parents=self.parents.take(place), inspirations=self.inspirations[rows], target=target)
+
+
+class Wish(NamedTuple):
+    """What an operator would like to be given for `n` of its candidates.
+
+    parents: the rule by which theirs are chosen (see `qdkit.parents`); that of the search where None.
+    shown: which other elites it sees beside them (see `qdkit.shown`); none where None.
+    """
+
+    n: int
+    parents: Any = None
+    shown: Any = None
 
 
 class Operator(abc.ABC):
@@ -213,7 +231,7 @@ class Operator(abc.ABC):
     name: str
     arity: int = 1  # how many parents each new genome is made from
     size: int | None = None  # how many it makes a step, where it cannot make any number
-    inspirations: int = 0  # how many other elites it likes to see beside the parents
+    shown: Any = None  # which other elites it likes to see beside the parents, a `qdkit.shown.Shown`
 
     @property
     def models(self) -> Sequence[Any]:
@@ -227,6 +245,10 @@ class Operator(abc.ABC):
     def turn(self, n: int) -> Operator:
         """The operator that makes the next `n`; called in the order of the starts."""
         return self
+
+    def wishes(self, n: int) -> Sequence[Wish]:
+        """What it would like to be given for the next `n`, in their order; asked of what `turn` gave."""
+        return [Wish(n, None, self.shown)]
 
     def learn(self, batch: Batch, added: Added) -> None:
         """Hears how a batch fared; called in the order of the commits, for every batch of the search."""
@@ -282,5 +304,6 @@ __all__ = [
     "Operator",
     "Outcome",
     "Proposal",
+    "Wish",
     "take",
 ]

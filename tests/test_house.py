@@ -21,10 +21,10 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
-    {"types", "elites", "record", "plain", "names", "programs"},
-    {"flow", "llm", "budget", "sandbox", "compiled", "rows", "bandits", "rewards"},
-    {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
-    {"parts", "seen", "progress", "taskrecord", "baselines"},
+    {"types", "elites", "record", "plain", "names", "programs", "shown"},
+    {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards", "metrics", "features"},
+    {"novelty", "ledger", "operators", "stages", "lessons", "stopping", *SHELVES},
+    {"parts", "seen", "progress", "taskrecord", "baselines", "choosing"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
     {"runs", "order"},
@@ -39,6 +39,9 @@ LIGHT = {
     "types",
     "record",
     "bandits",
+    "metrics",
+    "features",
+    "shown",
     "flow",
     "budget",
     "llm",

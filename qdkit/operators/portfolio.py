@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from qdkit.bandits import Rule
 from qdkit.elites import Added
 from qdkit.rewards import Cost, Reward, over_cell
-from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Outcome, Proposal
+from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Outcome, Proposal, Wish
 
 from .allotment import Allotment, Arm
 
@@ -61,7 +61,6 @@ class Portfolio(Operator):
         self.weights = np.ones(len(self.operators)) if weights is None else np.asarray(weights, np.float64)
         _check(self.operators, self.weights)
         self.arity = max(operator.arity for operator in self.operators)
-        self.inspirations = max(operator.inspirations for operator in self.operators)
         self._sizes = [operator.size for operator in self.operators]
         self.size = sum(size or 0 for size in self._sizes) if None not in self._sizes else None
         self._free = np.array([size is None for size in self._sizes])
@@ -163,19 +162,15 @@ class Shared(Operator):
         """The greatest among the parts."""
         return max(operator.arity for operator, _ in self.parts)
 
-    @property
-    def inspirations(self) -> int:  # type: ignore[override]  # likewise
-        """The most that any of the parts likes to see."""
-        return max(operator.inspirations for operator, _ in self.parts)
+    def wishes(self, n: int) -> list[Wish]:
+        return [wish for operator, share in self.parts for wish in operator.wishes(share)]
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
         keys = jax.random.split(key, len(self.parts))
-        everyone = np.arange(len(context.parents))
-        made, start, each = [], 0, len(everyone) // n
+        made, start, each = [], 0, len(context.parents) // n
         for part_key, (operator, share) in zip(keys, self.parts, strict=True):
-            parents = context.parents.take(everyone[start * each :][: share * operator.arity])
-            target = None if context.target is None else context.target[start : start + share]
-            made.append(operator.propose(part_key, replace(context, parents=parents, target=target), share))
+            part = context.part(slice(start, start + share), each, operator.arity)
+            made.append(operator.propose(part_key, part, share))
             start += share
             if self.payable is not None and (strangers := sorted({*made[-1].origin} - self.payable)):
                 raise ValueError(
