@@ -35,7 +35,10 @@ class Portfolio(Operator):
     Whatever distinguishes operators can be learnt: models, kinds of edits, or, as in the second line, their product.
 
     weights: a positive number for each operator; those of a fixed size need theirs for the form only.
-    bandit: a rule of `qdkit.bandits`.
+    bandit: a rule of `qdkit.bandits`. `UCBTuned(discount=0.998, least=0.02)` fits most searches: what an operator
+      earns changes as the archive fills, and of the rules measured in results/steering/bandits.md those that forget
+      slowly are the ones that lose little there, many candidates under way or not; `least` costs little, and keeps
+      in play the operator that alone finds something other.
     reward: what a candidate is worth, see `qdkit.rewards`; the bandit is told its rank among those of late.
     cost: what each candidate cost, `(batch) -> float [n]`, such as `qdkit.rewards.Dollars`; all alike where left out.
     seed: of the bandit's own randomness.
