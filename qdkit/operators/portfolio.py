@@ -29,16 +29,17 @@ class Portfolio(Operator):
     operator that it chooses, in the order of the starts, and the operator that made it (its `origin`)
     is paid for it in the order of the commits.
 
-        Portfolio([Rewrite(LLM(m), prompt) for m in models], bandit=UCBTuned(discount=0.998, least=0.02))
+        Portfolio([Rewrite(LLM(m), prompt) for m in models], bandit=UCBTuned(discount=0.998))
         Portfolio([kind(LLM(m), task) for m in models for kind in (Patch, Full)], bandit=..., cost=Dollars())
 
     Whatever distinguishes operators can be learnt: models, kinds of edits, or, as in the second line, their product.
 
     weights: a positive number for each operator; those of a fixed size need theirs for the form only.
-    bandit: a rule of `qdkit.bandits`. `UCBTuned(discount=0.998, least=0.02)` fits most searches: what an operator
-      earns changes as the archive fills, and of the rules measured in results/steering/bandits.md those that forget
-      slowly are the ones that lose little there, many candidates under way or not; `least` costs little, and keeps
-      in play the operator that alone finds something other.
+    bandit: a rule of `qdkit.bandits`. `UCBTuned(discount=0.998)` fits most searches: what an operator earns changes
+      as the archive fills, and of the rules measured in results/steering/bandits.md it loses least where arms
+      change and 64 candidates are under way, and little more than the best with one. Where arms stay as they are,
+      it is the price of remembering some 500 candidates only: `UCBTuned()` loses a quarter of it. `least=0.02` costs
+      a fifth more, and keeps in play the operator that alone finds something other.
     reward: what a candidate is worth, see `qdkit.rewards`; the bandit is told its rank among those of late.
     cost: what each candidate cost, `(batch) -> float [n]`, such as `qdkit.rewards.Dollars`; all alike where left out.
     seed: of the bandit's own randomness.

@@ -170,8 +170,8 @@ What the rules are held to on A: within one standard deviation, theirs or ours.
 | --- | --: | --: | --- |
 {should}
 
-The figures to be met are of 12 seeds. UCB-Tuned has no proved bound, and now and then it settles on the second best
-arm: its worst run here has a regret of {worst:.0f}, and the median of {seeds} seeds is {middle:.0f}.
+The figures to be met are of 12 seeds. UCB-Tuned has no proved bound: its worst
+run here has a regret of {worst:.0f}, and the median of {seeds} seeds is {middle:.0f}.
 
 CPU: {cpu:.0f} µs a pull and its reward, all rules together, of {total} pulls. The machine: {system}, {cores} cores, shared
 with others; Python {python}, numpy {numpy}.
