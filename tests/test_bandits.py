@@ -463,6 +463,13 @@ def test_the_operator_that_answered_is_paid():
     assert pulls(portfolio) == {"a": (0, 0), "b": (6, 0)}
 
 
+def test_an_operator_that_signs_with_an_unknown_name_is_refused():
+    """Or nothing would ever be learnt of it, in silence; without a bandit any name will do."""
+    with pytest.raises(ValueError, match="'a' says that 'stranger' made its candidates"):
+        turned(Portfolio([Says("a", answers="stranger")], bandit=UCB()), 2)
+    assert turned(Portfolio([Says("a", answers="stranger")]), 1) == ["stranger"]
+
+
 def test_batches_under_way_are_matched_in_order():
     """Two turns are heard of one after the other; seeds, others' batches and what is judged again change nothing."""
     portfolio = Portfolio([Says("a"), Says("b")], bandit=UCB(), reward=entered)
@@ -574,6 +581,22 @@ def test_operators_of_a_fixed_size_keep_it():
     portfolio = Portfolio([Says("a"), fixed, Says("b")], bandit=UCB())
     assert portfolio.shares(7) == [2, 3, 2]
     assert [arm.arm for arm in portfolio.arms] == ["a", "b"] and Portfolio([Says("a")]).arms == []
+
+
+def test_a_large_batch_is_dealt_in_few_blocks():
+    """So that operators make few different numbers; each block earns the mean of its candidates."""
+    portfolio = Portfolio([Says("a"), Says("b")], bandit=UCB(), reward=entered)
+    numbers = set()
+    for step in range(20):
+        origins = turned(portfolio, 1000)
+        numbers.add(origins.count("b"))
+        heard(portfolio, origins, 1000 * step, good="b" if step % 2 else "")
+    assert {number % 63 for number in numbers} <= {0, 55} and sum(arm.pulls for arm in portfolio.arms) == 20 * 16
+    assert portfolio.arms[0].mean == 0 and 0 < portfolio.arms[1].mean < 1
+    turned(portfolio, 32)
+    before = portfolio.arms[0]
+    heard(portfolio, ["a", "b"] * 16, 20_000, good="b")
+    assert portfolio.arms[0].pulls > before.pulls and not any(arm.waiting for arm in portfolio.arms)
 
 
 # In a search

@@ -14,14 +14,15 @@ from qdkit.elites import Added
 from qdkit.rewards import Cost, Reward, ranked
 from qdkit.types import NOBODY, Batch, Outcome
 
-REST = 32  # candidates: an arm whose server is away costs no more than one candidate in so many
+REST = 32  # pulls: an arm whose server is away costs no more than one in so many
+BLOCKS = 16  # the most pulls of a turn: jax compiles an operator anew for every number of candidates it makes
 
 
 @dataclass(frozen=True)
 class Arm:
     """How an arm stands with its bandit; what a window or a discount has forgotten does not count.
 
-    pulls: rewards heard. waiting: candidates under way. mean: of the rewards, nan where there are none.
+    pulls: rewards heard. waiting: pulls under way. mean: of the rewards, nan where there are none.
     price: its cost in those of the average candidate. index: what speaks for it, see the rule.
     """
 
@@ -35,6 +36,8 @@ class Arm:
 
 class Allotment:
     """Deals candidates to arms, called `names`, and credits what became of each to the arm that made it.
+
+    A pull is one candidate; in a turn of more than `BLOCKS`, a block of them, which earns and costs their mean.
 
     arms: the names that stand in the `origin` of candidates, and the number of the arm that each belongs to.
     cost: 1 for every candidate where None.
@@ -54,7 +57,7 @@ class Allotment:
         self.names, self.arms = names, arms
         self.bandit, self.reward, self.cost, self.seed = bandit, reward, cost, seed
         self.state = bandit.start(len(names))
-        self._dealt: deque[list[Pull]] = deque()  # by turn, until it is heard of
+        self._dealt: deque[list[tuple[Pull, int]]] = deque()  # by turn, until it is heard of
         self._turns = 0
         self._rested = np.zeros(len(names), int)  # the number of the pull from which on each is available
         self._gains: tuple[float, ...] = ()  # of late
@@ -64,13 +67,15 @@ class Allotment:
         """int `[k]`: how many of the next `n` candidates each arm makes."""
         random = np.random.default_rng((self.seed, self._turns))
         awake = self._rested <= self.state.pulls
-        pulls = []
-        for _ in range(n):
+        block, dealt = -(-n // BLOCKS), []
+        for start in range(0, n, block):
             self.state, pull = self.bandit.choose(self.state, random, awake if awake.any() else None)
-            pulls.append(pull)
-        self._dealt.append(pulls)
+            dealt.append((pull, min(block, n - start)))
+        dealt.sort(key=lambda one: one[0].arm)  # as the candidates will stand in their batch
+        self._dealt.append(dealt)
         self._turns += 1
-        return np.bincount([pull.arm for pull in pulls], minlength=len(awake))
+        arms, sizes = [pull.arm for pull, _ in dealt], [size for _, size in dealt]
+        return np.bincount(arms, sizes, len(awake)).astype(int)
 
     def learn(self, batch: Batch, added: Added, *, own: bool) -> None:
         """Hears of a batch; `own` if the oldest turn it has not heard of yet made it, or should have."""
@@ -80,14 +85,20 @@ class Allotment:
             return
         rewards, self._gains = ranked(self.reward(batch, added, parents), self._gains)
         costs = np.ones(len(batch)) if self.cost is None else self.cost(batch)
-        rows = [(row, self.arms[name]) for row, name in enumerate(batch.origin) if name in self.arms]
-        pulls = self._dealt.popleft()
-        for pull, (row, arm) in zip(pulls, rows, strict=False):  # chosen by the same odds, so any row may go with any
-            self.state = self.bandit.hear(self.state, pull, float(rewards[row]), float(costs[row]), arm)
-            away = batch.outcome[row] == Outcome.INFRASTRUCTURE
-            self._rested[arm] = self.state.pulls + REST if away else 0
-        for pull in pulls[len(rows) :]:
-            self.state = self.bandit.hear(self.state, pull)
+        arms = np.array([self.arms.get(name, -1) for name in batch.origin])
+        rows = np.flatnonzero(arms >= 0)
+        for pull, size in self._dealt.popleft():  # all chosen by the same odds, so any candidate may go with any
+            mine, rows = rows[:size], rows[size:]
+            mine = mine[arms[mine] == arms[mine[:1]]]
+            paid = mine[~np.isnan(rewards[mine])]
+            if len(paid):
+                earned, spent = rewards[paid].mean().item(), costs[paid].mean().item()
+                self.state = self.bandit.hear(self.state, pull, earned, spent, int(arms[paid[0]]))
+            else:
+                self.state = self.bandit.hear(self.state, pull)
+            if len(mine):
+                away = (batch.outcome[mine] == Outcome.INFRASTRUCTURE).all()
+                self._rested[arms[mine[0]]] = self.state.pulls + REST if away else 0
 
     @property
     def table(self) -> list[Arm]:

@@ -29,13 +29,17 @@ class Portfolio(Operator):
     operator that it chooses, in the order of the starts, and the operator that made it (its `origin`)
     is paid for it in the order of the commits.
 
-        Portfolio([Rewrite(LLM(m), prompt) for m in models], bandit=UCBTuned(discount=0.998, least=0.02))
+        Portfolio([Rewrite(LLM(m), prompt) for m in models], bandit=UCBTuned(discount=0.998))
         Portfolio([kind(LLM(m), task) for m in models for kind in (Patch, Full)], bandit=..., cost=Dollars())
 
     Whatever distinguishes operators can be learnt: models, kinds of edits, or, as in the second line, their product.
 
     weights: a positive number for each operator; those of a fixed size need theirs for the form only.
-    bandit: a rule of `qdkit.bandits`.
+    bandit: a rule of `qdkit.bandits`. `UCBTuned(discount=0.998)` fits most searches: what an operator earns changes
+      as the archive fills, and of the rules measured in results/steering/bandits.md it loses least where arms
+      change and 64 candidates are under way, and little more than the best with one. Where arms stay as they are,
+      it is the price of remembering some 500 candidates only: `UCBTuned()` loses a quarter of it. `least=0.02` costs
+      a fifth more, and keeps in play the operator that alone finds something other.
     reward: what a candidate is worth, see `qdkit.rewards`; the bandit is told its rank among those of late.
     cost: what each candidate cost, `(batch) -> float [n]`, such as `qdkit.rewards.Dollars`; all alike where left out.
     seed: of the bandit's own randomness.
@@ -99,7 +103,8 @@ class Portfolio(Operator):
         """The operators at work in the next `n` candidates."""
         shares = self.shares(n)
         self._turns.append(shares)
-        return Shared(tuple((o.turn(share), share) for o, share in zip(self.operators, shares, strict=True) if share))
+        parts = tuple((o.turn(share), share) for o, share in zip(self.operators, shares, strict=True) if share)
+        return Shared(parts, payable=self._origins if self._allotment else None)
 
     def shares(self, n: int) -> list[int]:
         """How many of the next `n` candidates each operator makes; called once a turn.
@@ -147,10 +152,14 @@ class Portfolio(Operator):
 
 @dataclass(frozen=True)
 class Shared(Operator):
-    """One turn of a portfolio: `parts` are operators, and how many candidates each makes."""
+    """One turn of a portfolio: `parts` are operators, and how many candidates each makes.
+
+    payable: the names under which a bandit can pay for a candidate; None where there is no bandit.
+    """
 
     parts: tuple[tuple[Operator, int], ...]
     name: str = "portfolio"
+    payable: frozenset[str] | None = None
 
     @property
     def arity(self) -> int:  # type: ignore[override]  # of the operators at work, not of all
@@ -167,6 +176,11 @@ class Shared(Operator):
             part = context.part(slice(start, start + share), each, operator.arity)
             made.append(operator.propose(part_key, part, share))
             start += share
+            if self.payable is not None and (strangers := sorted({*made[-1].origin} - self.payable)):
+                raise ValueError(
+                    f"{operator.name!r} says that {strangers[0]!r} made its candidates, which no operator of the "
+                    "portfolio is called, so that nobody can be paid for them: give them the operator's name"
+                )
         return _joined(made)
 
 
