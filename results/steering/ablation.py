@@ -37,7 +37,7 @@ MOST, PLAIN, BATCH, CELLS = 3000, 1000, 4, 16
 CALIBRATION = range(1000, 1010)  # seeds that nothing else uses
 PRIMARY = {"arm 10": "qd_score", "unit arm 10": "qd_score"}  # the others: best
 
-BANDIT = UCBTuned(discount=0.998, least=0.02)
+BANDIT = UCBTuned(discount=0.998)
 PARENTS = Weighted()
 FULL = {"parents": True, "novelty": True, "bandit": True}
 VARIANTS = {
