@@ -33,7 +33,7 @@ from qdkit.operators import Portfolio
 from qdkit.parents import Uniform, Weighted
 
 HERE = Path(__file__).parent
-MOST, PLAIN, BATCH, CELLS = 3000, 1000, 4, 16
+MOST, PLAIN, BATCH, CELLS = 2400, 600, 4, 16
 CALIBRATION = range(1000, 1010)  # seeds that nothing else uses
 PRIMARY = {"arm 10": "qd_score", "unit arm 10": "qd_score"}  # the others: best
 
