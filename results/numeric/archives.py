@@ -155,7 +155,9 @@ def main() -> None:
         print(lines[-1], flush=True)
     if not quick:
         versions = ", ".join(f"{name} {version(name)}" for name in ("ribs", "jax", "numpy", "scipy"))
-        machine = f"Python {platform.python_version()}, {versions}; a 2-core {platform.machine()} virtual machine, shared."
+        machine = (
+            f"Python {platform.python_version()}, {versions}; a 2-core {platform.machine()} virtual machine, shared."
+        )
         (HERE / "archives.md").write_text("\n".join([HEAD, *lines, "", machine, ""]), encoding="utf-8")
 
 
