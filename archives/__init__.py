@@ -1,9 +1,14 @@
-"""Archives: the geometries of cells. Each says where a descriptor belongs; `qdkit.elites` keeps what is there."""
+"""Archives: the geometries of cells, and who stays in them. Each says where a descriptor belongs.
+
+`qdkit.elites` keeps the best of each cell; `Soft` and `Deep` have other rules.
+"""
 
 if __name__ != "qdkit.archives":
     raise ImportError("import qdkit.archives, not archives: this folder is part of the package qdkit")
 
 from .cvt import CVT
+from .deep import Deep
 from .grid import Grid
+from .soft import Soft
 
-__all__ = ["CVT", "Grid"]
+__all__ = ["CVT", "Deep", "Grid", "Soft"]

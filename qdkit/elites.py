@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -140,6 +140,8 @@ class Archive(abc.ABC):
 
     An archive holds nothing: `init` gives the elites of an empty one, and `add` gives new elites.
     """
+
+    elitist: ClassVar[bool] = True  # a cell is held by the best that ever came, the first of equals
 
     @property
     @abc.abstractmethod

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from qdkit.catalog import rebuilt
-from qdkit.elites import Archive, Elites
+from qdkit.elites import Archive, Elites, double
 from qdkit.ledger import Ledger
+from qdkit.rows import Commit
 from qdkit.seen import Seen
 
 
@@ -22,11 +25,12 @@ class Run(Seen):
         self.domain: Any = rebuilt(ledger.about["domain"])
         archive = rebuilt(ledger.about["archive"])
         self.archive = archive if isinstance(archive, Archive) else None
-        self._elites = _elites(ledger)
+        known = self.archive is not None and not self.archive.elitist
+        self._elites = _added_again(ledger, self.commits, self.archive) if known else _best(ledger)
 
     @property
     def elites(self) -> Elites:
-        """The best candidate of each cell, as numpy arrays (float64)."""
+        """The candidates that stay, as numpy arrays (float64): in an archive unknown here, the best of each cell."""
         return self._elites
 
     def close(self) -> None:
@@ -43,8 +47,8 @@ def load(path: str | Path) -> Run:
     return Run(Ledger.open(Path(path)))
 
 
-def _elites(ledger: Ledger) -> Elites:
-    """Who holds each cell: the best of those that ever entered it, the first among equals."""
+def _best(ledger: Ledger) -> Elites:
+    """Who holds each cell where the best stays: the best of those that ever entered it, the first among equals."""
     id, cell, objective, descriptor = ledger.entries()
     order = np.lexsort((id, -objective, cell))
     first = order[np.flatnonzero(np.diff(cell[order], prepend=-1))]
@@ -54,3 +58,20 @@ def _elites(ledger: Ledger) -> Elites:
     elites.descriptor[cell[first]] = descriptor[first]
     elites.payload["id"][cell[first]] = id[first]
     return elites
+
+
+def _added_again(ledger: Ledger, commits: Sequence[Commit], archive: Archive) -> Elites:
+    """Who stays by any other rule: every batch of the run, added once more."""
+    id, task, objective, descriptor = ledger.trials()
+    first = np.array([commit.first for commit in commits], np.int64)
+    shape = len(commits), max((commit.rows for commit in commits), default=0)
+    rows = np.full(shape, np.nan), np.full((*shape, archive.axes), np.nan), {"id": np.full(shape, -1, np.int32)}
+    there = task < len(commits)  # a run that is read while it goes on
+    place = task[there], (id - first[np.minimum(task, len(commits) - 1)])[there]
+    for column, values in zip((*rows[:2], rows[2]["id"]), (objective, descriptor, id), strict=True):
+        column[place] = values[there]
+    with double():
+        elites = archive.init({"id": np.int32(0)})
+        if len(commits):
+            elites, _ = jax.lax.scan(lambda elites, batch: (archive.add(elites, *batch)[0], None), elites, rows)
+    return jax.tree.map(np.asarray, elites)
