@@ -1,6 +1,6 @@
 """Archives: the geometries of cells, and who stays in them. Each says where a descriptor belongs.
 
-`qdkit.elites` keeps the best of each cell; `Soft` and `Deep` have other rules.
+`qdkit.elites` keeps the best of each cell; `Soft` and `Deep` have other rules, `Novelty` and `Dominated` no cells.
 """
 
 if __name__ != "qdkit.archives":
@@ -8,7 +8,9 @@ if __name__ != "qdkit.archives":
 
 from .cvt import CVT
 from .deep import Deep
+from .dominated import Dominated
 from .grid import Grid
+from .novelty import Novelty
 from .soft import Soft
 
-__all__ = ["CVT", "Deep", "Grid", "Soft"]
+__all__ = ["CVT", "Deep", "Dominated", "Grid", "Novelty", "Soft"]

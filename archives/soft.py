@@ -26,7 +26,7 @@ class Soft(Ruled):
 
     rate: how fast a bar rises, from 0 (never: the last of a cell stays) to 1 (at once: a worse one never
       enters). The paper's experiments have 0.01.
-    minimum: what an objective has to be above to enter at all; of the scale of the objectives, whose least it should be.
+    minimum: what an objective has to be above to enter at all; about the least objective there can be.
 
     `Added.value` is f - t with the bar before the batch, also in an empty cell. A cell's best may be
     lost, so coverage never falls but the QD score may. The bars are in `Elites.state`, float `[C]`.

@@ -204,7 +204,7 @@ class Ledger:
         return rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
 
     def trials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """(id `[m]`, task `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that are ok, in their order."""
+        """(id `[m]`, task `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that are ok, in order."""
         axes = self.about["axes"]
         columns = ", ".join(["id", "task", "objective", *(f"descriptor_{axis}" for axis in range(axes))])
         rows = np.array(self._read(f"select {columns} from candidates where outcome = 'ok' order by id"), np.float64)

@@ -1,7 +1,8 @@
 """Numbers that say how a search fares, each a function of its `Elites`.
 
 The conventions of the whole toolkit: objectives are maximised, coverage is a fraction of the cells,
-and a floor is subtracted. A cell that keeps several elites counts once, by its best. Sums are taken in float64, whatever the elites are kept in.
+and a floor is subtracted. A cell that keeps several elites counts once, by its best. Sums are taken
+in float64, whatever the elites are kept in.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qdkit.archives import CVT, Deep, Grid, Soft
+from qdkit.archives import CVT, Deep, Dominated, Grid, Novelty, Soft
 from qdkit.domains import Arm, Plateau, Rastrigin, Respell, Sphere, UnitArm, Words
 from qdkit.elites import Archive
 from qdkit.operators import Gaussian, Line, Portfolio, Rewrite, cma_me
@@ -38,8 +38,10 @@ def test_built_in_domains_conform(domain):
         CVT(CENTROIDS, BOX, "reject"),
         Soft(Grid((5, 4), BOX), minimum=-1.0),
         Deep(CVT(CENTROIDS), 3),
+        Novelty(2, 40, 3, threshold=0.2, competition=True),
+        Dominated(2, 10),
     ],
-    ids=["uniform", "reject", "edges and labels", "CVT", "CVT reject", "soft", "deep"],
+    ids=["uniform", "reject", "edges and labels", "CVT", "CVT reject", "soft", "deep", "novelty", "dominated"],
 )
 def test_built_in_archives_conform(archive):
     """Every geometry of cells keeps its promises."""
