@@ -127,13 +127,13 @@ class CVT(Archive):
         held = self.__dict__.setdefault("_held", {})
         if None in held:
             return held[None]
-        if (double := jax.config.x64_enabled) not in held:
+        if (kind := jax.dtypes.canonicalize_dtype(np.float64)) not in held:
             near = next((near for _, near in held.values()), None)
             if near is None and self.axes <= AXES:
                 near = table(self.centroids, self.bounds)
             with jax.ensure_compile_time_eval():
-                held[double] = jnp.asarray(self.centroids), None if near is None else jnp.asarray(near)
-        return held[double]
+                held[kind] = jnp.asarray(self.centroids), None if near is None else jnp.asarray(near)
+        return held[kind]
 
 
 def _checked(bounds: Any, axes: int) -> Bounds:
