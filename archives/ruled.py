@@ -10,19 +10,13 @@ a `CVT`, and refuses the others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import jax
-import numpy as np
-
-from qdkit.elites import Archive
+from qdkit.elites import Archive, Wrapped
 
 
 @dataclass(frozen=True, eq=False)
-class Ruled(Archive):
+class Ruled(Wrapped):
     """The cells of `archive`, in which a subclass says who stays."""
-
-    archive: Archive
 
     elitist = False
 
@@ -35,30 +29,3 @@ class Ruled(Archive):
                 f"{own} was given a {inner}, which has an insertion rule already, and an archive has one: "
                 f"give {own} the cells alone, such as a Grid or a CVT"
             )
-
-    @property
-    def cells(self) -> int:
-        """As many as the archive has."""
-        return self.archive.cells
-
-    @property
-    def axes(self) -> int:
-        """As of the archive."""
-        return self.archive.axes
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """As of the archive."""
-        return tuple(getattr(self.archive, "names", ())) or tuple(f"axis {i}" for i in range(self.axes))
-
-    def cell(self, descriptor: Any) -> jax.Array:
-        """int32 `[n]`: as the archive says."""
-        return self.archive.cell(descriptor)
-
-    def inside(self, descriptor: Any) -> jax.Array:
-        """bool `[n]`: as the archive says."""
-        return self.archive.inside(descriptor)
-
-    def encode(self, descriptor: Any) -> np.ndarray:
-        """float64 `[n, axes]`: as the archive does."""
-        return self.archive.encode(descriptor)

@@ -197,6 +197,40 @@ class Archive(abc.ABC):
         return add(self, elites, *rows)
 
 
+@dataclass(frozen=True, eq=False)
+class Wrapped(Archive):
+    """The geometry of `archive`, of which a subclass changes something."""
+
+    archive: Archive
+
+    @property
+    def cells(self) -> int:
+        """As many as the archive has."""
+        return self.archive.cells
+
+    @property
+    def axes(self) -> int:
+        """As of the archive."""
+        return self.archive.axes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As of the archive."""
+        return tuple(getattr(self.archive, "names", ())) or tuple(f"axis {i}" for i in range(self.axes))
+
+    def cell(self, descriptor: Any) -> jax.Array:
+        """int32 `[n]`: as the archive says."""
+        return self.archive.cell(descriptor)
+
+    def inside(self, descriptor: Any) -> jax.Array:
+        """bool `[n]`: as the archive says."""
+        return self.archive.inside(descriptor)
+
+    def encode(self, descriptor: Any) -> np.ndarray:
+        """float64 `[n, axes]`: as the archive does."""
+        return self.archive.encode(descriptor)
+
+
 def _whole(archive: Archive, elites: Elites, objective: Any, descriptor: Any, payload: Any) -> tuple[Elites, Added]:
     """From descriptors to elites, to be compiled as one."""
     return archive.insert(elites, archive.cell(descriptor), objective, descriptor, payload)

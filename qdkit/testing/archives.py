@@ -49,7 +49,10 @@ def _check_scan(archive: Archive, elites: Elites, history: list[Any]) -> None:
     updated = archive.init(0)
     for batch in history:
         updated, _ = archive.update(updated, *batch)
-    hold(_same_elites(updated, elites), "update gave other elites than add")
+    hold(
+        _same_elites(updated, elites),
+        "update gave other elites than add: a rule of its own goes into insert, which both of them call",
+    )
 
 
 def _check_again(archive: Archive, elites: Elites, history: list[Any], random: np.random.Generator) -> None:

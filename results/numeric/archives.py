@@ -57,7 +57,7 @@ Batches = list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # objective, descript
 
 
 class Case(NamedTuple):
-    """One line of the table: what is filled, by how many rows at a time, and how many times pyribs' rate is aimed at."""
+    """One line of the table: what is filled, by how many rows at a time, and the multiple of pyribs' rate to reach."""
 
     name: str
     dim: int
