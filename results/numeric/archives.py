@@ -35,7 +35,8 @@ the process on all its cores. qdkit counts in float32, as in its compiled runs, 
 each by its default. qdkit is measured twice: as a compiled loop uses it, with candidates on the device
 and `update`; and with numpy arrays and `add`, which keeps the elites that it was given, and so copies
 all cells at every call. The target is for the first of these. The last column is the first call, which
-compiles. Descriptors are uniform in the unit square; CVT centroids are spread by k-means.
+compiles and, for a CVT, builds its table. Descriptors are uniform in the unit square; CVT centroids
+are spread by k-means.
 
 {table}
 
@@ -46,7 +47,7 @@ compiles. Descriptors are uniform in the unit square; CVT centroids are spread b
 WHY = {
     "grid": "where a grid misses it, a call is short, and most of its cost that of starting a dozen loops, which a "
     "busy machine stretches",
-    "CVT": "where a CVT misses it, see the grids: a call has the table's loops besides",
+    "CVT": "where a CVT misses it, a call is short, and most of its cost that of starting some twenty loops",
     "novelty": "the novelty archives measure the distances to all that is stored, exactly and in arrays that "
     "keep their shape, where pyribs asks a tree",
 }
