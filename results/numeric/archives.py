@@ -45,9 +45,8 @@ are spread by k-means.
 {machine} `python results/numeric/archives.py` writes this page.
 """
 WHY = {
-    "grid": "where a grid misses it, a call is short, and most of its cost that of starting a dozen loops, which a "
-    "busy machine stretches",
-    "CVT": "where a CVT misses it, a call is short, and most of its cost that of starting some twenty loops",
+    "grid": "where a grid misses it, a call is short, and what it costs whatever its size weighs most",
+    "CVT": "where a CVT misses it, a call is short, and what it costs whatever its size weighs most",
     "novelty": "the novelty archives measure the distances to all that is stored, exactly and in arrays that "
     "keep their shape, where pyribs asks a tree",
 }
