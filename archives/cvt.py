@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -13,10 +11,12 @@ import numpy as np
 
 from qdkit.elites import NOWHERE, Archive
 
+from .nearest import AXES, measured, nearest, table
+
 Bounds = tuple[tuple[float, float], ...]
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("centroids",), meta_fields=("bounds", "outside", "names"))
+@jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, eq=False)
 class CVT(Archive):
     """One cell around each of `centroids`; a descriptor belongs to the nearest, the first among equals.
@@ -36,11 +36,8 @@ class CVT(Archive):
     names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        given = self.centroids
-        if isinstance(given, jax.core.Tracer) or not isinstance(given, Sequence | np.ndarray | jax.Array):
-            return  # jax is rebuilding the tree, with a tracer or a placeholder in place of the array
         try:
-            centroids = np.asarray(given, np.float64)
+            centroids = np.asarray(self.centroids, np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"centroids are finite numbers of shape (cells, axes), and these are not: {error}"
@@ -103,18 +100,45 @@ class CVT(Archive):
     @jax.jit
     def cell(self, descriptor: jax.Array) -> jax.Array:
         """int32 `[n]`. A nan belongs to no cell; what is outside the box as `outside` says."""
-        distance = lambda d: jnp.sum((self.centroids - d[None]) ** 2, -1)
-        nearest = jax.lax.map(lambda d: jnp.argmin(distance(d)), descriptor, batch_size=64)
+        descriptor = jnp.asarray(descriptor)
+        points, table = self._arrays
+        found = measured(points, descriptor) if table is None else nearest(points, table, self.bounds, descriptor)
         belongs = ~jnp.isnan(descriptor).any(1)
         if self.outside == "reject":
             belongs &= self.inside(descriptor)
-        return jnp.where(belongs, nearest, NOWHERE).astype(jnp.int32)
+        return jnp.where(belongs, found, NOWHERE).astype(jnp.int32)
 
     @jax.jit
     def inside(self, descriptor: jax.Array) -> jax.Array:
         """bool `[n]`: within the bounds of every axis, the bounds included."""
         low, high = np.asarray(self.bounds).T[:, None]
         return ((low <= descriptor) & (descriptor <= high)).all(1)
+
+    def tree_flatten(self) -> tuple[tuple[Any, Any], tuple[Any, ...]]:
+        """What jax traces, and what it compiles for."""
+        return self._arrays, (self.bounds, self.outside, self.names)
+
+    @classmethod
+    def tree_unflatten(cls, settings: tuple[Any, ...], arrays: tuple[Any, Any]) -> CVT:
+        """An archive in which jax has put something in the place of the arrays; nothing is checked."""
+        archive, (bounds, outside, names) = object.__new__(cls), settings
+        given = {"centroids": arrays[0], "bounds": bounds, "outside": outside, "names": names, "_held": {None: arrays}}
+        archive.__dict__.update(given)
+        return archive
+
+    @property
+    def _arrays(self) -> tuple[Any, Any]:
+        """The centroids as jax counts now, in float32 or float64, and the table of `nearest`; moved there once."""
+        held = self.__dict__.setdefault("_held", {})
+        if None in held:
+            return held[None]
+        if (kind := jax.dtypes.canonicalize_dtype(np.float64)) not in held:
+            near = next((near for _, near in held.values()), None)
+            if near is None and self.axes <= AXES:
+                near = table(self.centroids, self.bounds)
+            with jax.ensure_compile_time_eval():
+                held[kind] = jnp.asarray(self.centroids), None if near is None else jnp.asarray(near)
+        return held[kind]
 
 
 def _checked(bounds: Any, axes: int) -> Bounds:

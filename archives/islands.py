@@ -7,7 +7,6 @@ So one `insert` serves all islands, and what happens between them are pure funct
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -16,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qdkit.elites import NOWHERE, Added, Archive, Elites, insert
+from qdkit.elites import NOWHERE, Added, Archive, Elites, Wrapped, insert
 
 EVERYWHERE = -1  # the island of a candidate that goes to all that a run begins with: a seed
 
@@ -128,25 +127,32 @@ class Spawn(Change):
 
 @partial(jax.tree_util.register_dataclass, data_fields=("archive",), meta_fields=("count", "begin", "changes"))
 @dataclass(frozen=True, eq=False)
-class Islands(Archive):
+class Islands(Wrapped):
     """`count` separate populations of the elites of `archive`; children stay on the island of their parents.
 
     begin: how many of them the seeds are put on, all where left out; the others wait for a `Spawn`.
     changes: what happens between them, such as `(Migrate(every=50), Reset(every=500))`; nothing where empty.
 
     Candidates are made for the islands in turn. A map, coverage and QD score show each kind of cell
-    once, with the best of all islands. Raises ValueError for less than one island.
+    once, with the best of all islands.
+
+    Raises ValueError for less than one island, and for an archive that has a rule of its own.
     """
 
-    archive: Archive
     count: int = 4
     begin: int | None = None
     changes: tuple[Change, ...] = (Migrate(),)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.archive, Archive):
+            return  # jax is rebuilding the tree, with a placeholder in place of the archive
         if self.count < 1 or not 1 <= (self.begin or self.count) <= self.count:
+            raise ValueError(f"count is 1 or more islands and begin 1 to count of them, not {self.count}, {self.begin}")
+        if not self.archive.elitist or self.archive.islands > 1:
+            inner = type(self.archive).__name__
             raise ValueError(
-                f"count is 1 or more islands, and begin between 1 and count, not {self.count}, {self.begin}"
+                f"on every island the best of a cell stays, and a {inner} does otherwise: "
+                "give Islands the cells alone, such as a Grid or a CVT"
             )
 
     @property
@@ -155,41 +161,14 @@ class Islands(Archive):
         return self.count
 
     @property
-    def map(self) -> Archive:
-        """The geometry of each."""
-        return self.archive.map
-
-    @property
     def cells(self) -> int:
         """Those of all islands."""
         return self.count * self.archive.cells
 
     @property
-    def axes(self) -> int:
-        """As of the archive."""
-        return self.archive.axes
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """As of the archive."""
-        return tuple(getattr(self.archive, "names", ()))
-
-    @property
     def centres(self) -> np.ndarray:
         """float64 `[C, d]`: the middle of each cell."""
         return np.tile(self.archive.centres, (self.count, 1))
-
-    def cell(self, descriptor: Any) -> jax.Array:
-        """int32 `[n]`: the cell on the first island, or `NOWHERE`."""
-        return self.archive.cell(descriptor)
-
-    def inside(self, descriptor: Any) -> jax.Array:
-        """bool `[n]`: as the archive says."""
-        return self.archive.inside(descriptor)
-
-    def encode(self, descriptor: Sequence[Sequence[Any]] | np.ndarray | Any) -> np.ndarray:
-        """float64 `[n, axes]`: as the archive does."""
-        return self.archive.encode(descriptor)
 
     def add(
         self, elites: Elites, objective: Any, descriptor: Any, payload: Any, island: Any = EVERYWHERE

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qdkit.elites import Added, Archive
+from qdkit.elites import Added, Archive, Wrapped
 from qdkit.stages import seeded
 from qdkit.types import Batch, Context, Domain, Key, Operator, Proposal
 
@@ -133,14 +133,12 @@ class Multistart(Blind):
 
 @partial(jax.tree_util.register_dataclass, data_fields=("archive",), meta_fields=())
 @dataclass(frozen=True, eq=False)
-class Single(Archive):
+class Single(Wrapped):
     """One cell for all that belongs to a cell of `archive`: hill climbing, which builds on the best so far alone.
 
     Descriptors are measured as ever, so the map of what was visited can be drawn afterwards. All of a
     batch are made from the same best: batch=1 is the plain climber.
     """
-
-    archive: Archive
 
     @property
     def cells(self) -> int:
@@ -148,26 +146,18 @@ class Single(Archive):
         return 1
 
     @property
-    def axes(self) -> int:
-        """As of the archive."""
-        return self.archive.axes
+    def centres(self) -> np.ndarray:
+        """float64 `[1, axes]`: nan, as all kinds share one cell."""
+        return np.full((1, self.axes), np.nan)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """As of the archive."""
-        return tuple(getattr(self.archive, "names", ())) or tuple(f"axis {i}" for i in range(self.axes))
+    def map(self) -> Archive:
+        """Its one cell."""
+        return self
 
     def cell(self, descriptor: Any) -> jax.Array:
         """int32 `[n]`: 0, or `NOWHERE` where the archive has no cell."""
         return jnp.minimum(self.archive.cell(descriptor), 0)
-
-    def inside(self, descriptor: Any) -> jax.Array:
-        """bool `[n]`: as the archive says."""
-        return self.archive.inside(descriptor)
-
-    def encode(self, descriptor: Any) -> np.ndarray:
-        """float64 `[n, axes]`: as the archive does."""
-        return self.archive.encode(descriptor)
 
 
 def _joined(first: Batch, second: Batch) -> Batch:

@@ -34,13 +34,15 @@ class Choice(NamedTuple):
 
 
 class Choosing:
-    """The parents of a search's candidates, by `rule` where an operator has no rule of its own."""
+    """The parents of a search's candidates, by `rule` where an operator has no rule of its own.
 
-    def __init__(self, archive: Archive, rule: Parents, ledger: Ledger, numeric: bool):
+    places: for elites, as many as `Elites` has.
+    """
+
+    def __init__(self, archive: Archive, rule: Parents, ledger: Ledger, numeric: bool, places: int):
         self.archive, self.rule = archive, rule
-        self._ledger, self._numeric = ledger, numeric
-        self._each = archive.cells // archive.islands
-        self._children, self._entered = np.zeros(archive.cells), np.zeros(archive.cells)
+        self._ledger, self._numeric, self._places = ledger, numeric, places
+        self._children, self._entered = np.zeros(places), np.zeros(places)
         self._founders: list[Batch] = []
         self._centre: np.ndarray | None = None
 
@@ -89,7 +91,7 @@ class Choosing:
         """(cell `[n, a]`, fresh `[n]`, target `[n, d]`, share `[C]`), by each rule on each island."""
         n = len(island)
         cell, fresh = np.zeros((n, arity), int), np.zeros(n, bool)
-        target, share = np.full((n, self.archive.axes), np.nan), np.zeros(self.archive.cells)
+        target, share = np.full((n, self.archive.axes), np.nan), np.zeros(self._places)
         groups = self._groups(wishes, island)
         most = -(-n // len(np.unique(island)))  # asked of every group, so that shapes stay
         for number, ((rule, place), rows) in enumerate(groups.items()):
@@ -113,7 +115,8 @@ class Choosing:
 
     def _standing(self, elites: Elites, island: int, progress: float) -> Standing:
         if self._centre is None:
-            self._centre = np.asarray(self.archive.centres, np.float64)
+            centres = np.asarray(self.archive.centres, np.float64)
+            self._centre = np.repeat(centres, self._places // len(centres), 0)  # of each place, the best first
         return Standing(
             Elites(self._alone(elites, island), elites.descriptor, ()),
             self._centre,
@@ -126,7 +129,7 @@ class Choosing:
         """The objectives `[C]` of one island, -inf in the cells of others."""
         if self.archive.islands == 1:
             return elites.objective
-        here = np.arange(self.archive.cells) // self._each == island
+        here = np.arange(self._places) // (self._places // self.archive.islands) == island
         return np.where(here, np.asarray(elites.objective), -np.inf)
 
     def _parents(self, key: Key, elites: Elites, cell: np.ndarray) -> Batch:

@@ -161,7 +161,7 @@ def replayed(run: Seen, archive: Archive) -> History:
     best, qd_score, coverage: as of `qdkit.metrics`, best by best in each cell.
     """
     steps = len(run.commits)
-    task, objective, descriptor = run.ledger.trials()
+    _, task, objective, descriptor = run.ledger.trials()
     cell = _cells(archive, descriptor)
     gain, new, held = np.zeros(steps), np.zeros(steps), dict[int, float]()
     for t, c, value in zip(task.tolist(), cell.tolist(), objective.tolist(), strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,20 +22,28 @@ NOWHERE = -1  # the cell of a descriptor that belongs to none
 REJECTED, IMPROVED, NEW = 0, 1, 2  # the values of `Added.status`, as in pyribs
 
 
-@jax.tree_util.register_dataclass
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("objective", "descriptor", "payload", "state"),
+    meta_fields=("depth",),
+)
 @dataclass(frozen=True)
 class Elites:
-    """`C` cells with at most one elite each; `d` is the number of axes.
+    """`C` places for elites, `depth` of them in each cell; `d` is the number of axes.
 
-    objective: float `[C]`, -inf where the cell is empty.
+    objective: float `[C]`, -inf where the place is empty.
     descriptor: float `[C, d]`, nan where empty.
     payload: any pytree of arrays `[C, ...]` that ride along with an elite. A search keeps the
       candidate's id there, so that a poem is held by its number, and numeric genomes themselves.
+    state: what the insertion rule remembers beside the elites, a pytree of arrays; `()` for most.
+    depth: how many places a cell has, which stand next to each other, the best elite in the first of them.
     """
 
     objective: jax.Array
     descriptor: jax.Array
     payload: Any
+    state: Any = ()
+    depth: int = 1
 
     @property
     def occupied(self) -> jax.Array:
@@ -72,25 +80,47 @@ def insert(
     A row enters only if its objective and descriptor are finite and its cell is one, so a failed
     or padded row needs no special case.
     """
-    cells, n = elites.objective.shape[0], objective.shape[0]
     objective = objective.astype(elites.objective.dtype)  # compared as kept, or rounding alone could improve
-    valid = (cell >= 0) & jnp.isfinite(objective) & jnp.isfinite(descriptor).all(1)
+    valid = fit(cell, objective, descriptor)
     place = jnp.where(valid, cell, 0)
     before = elites.objective[place]
-    better = valid & (objective > before)
-    status = jnp.where(better, jnp.where(before == -jnp.inf, NEW, IMPROVED), REJECTED).astype(jnp.int32)
-    value = jnp.where(valid, objective - jnp.where(before == -jnp.inf, 0.0, before), jnp.nan)
-
-    best = jax.ops.segment_max(jnp.where(better, objective, -jnp.inf), place, cells)
-    order = jnp.arange(n)
-    tied = jnp.where(better & (objective == best[place]), order, n)
-    first = jax.ops.segment_min(tied, place, cells)
-    target = jnp.where(better & (first[place] == order), place, cells)  # out of range: dropped below
-    put = lambda old, new: old.at[target].set(new.astype(old.dtype), mode="drop")
-    after = Elites(
-        put(elites.objective, objective), put(elites.descriptor, descriptor), jax.tree.map(put, elites.payload, payload)
-    )
+    better, vacant = valid & (objective > before), before == -jnp.inf
+    status = jnp.where(better, jnp.where(vacant, NEW, IMPROVED), REJECTED).astype(jnp.int32)
+    value = jnp.where(valid, objective - jnp.where(vacant, 0.0, before), jnp.nan)
+    target = champions(better, place, objective, len(elites.objective))
+    after = put(elites, target, objective, descriptor, payload)
     return after, Added(status, value, jnp.where(valid, cell, NOWHERE).astype(jnp.int32))
+
+
+# What insertion rules are made of.
+
+
+def fit(cell: jax.Array, objective: jax.Array, descriptor: jax.Array) -> jax.Array:
+    """bool `[n]`: the row has a cell, and nothing of it is nan or infinite."""
+    return (cell >= 0) & jnp.isfinite(objective) & jnp.isfinite(descriptor).all(1)
+
+
+def champions(entering: jax.Array, cell: jax.Array, objective: jax.Array, cells: int) -> jax.Array:
+    """int32 `[n]`: its cell for the row that is the best of those `entering` it, the first of equals; else `cells`.
+
+    `cells` is one beyond the last, which `put` leaves out. `cell` is a cell in every row.
+    """
+    order = jnp.arange(len(cell), dtype=jnp.int32)
+    best = jax.ops.segment_max(jnp.where(entering, objective, -jnp.inf), cell, cells)
+    tied = jnp.where(entering & (objective == best[cell]), order, len(cell))
+    first = jax.ops.segment_min(tied, cell, cells)
+    return jnp.where(entering & (first[cell] == order), cell, cells).astype(jnp.int32)
+
+
+def put(elites: Elites, target: jax.Array, objective: jax.Array, descriptor: jax.Array, payload: Any) -> Elites:
+    """`elites` with each row in the place `target`, int32 `[n]`; rows with a place out of range are left out."""
+    put = lambda old, new: old.at[target].set(new.astype(old.dtype), mode="drop")
+    return replace(
+        elites,
+        objective=put(elites.objective, objective),
+        descriptor=put(elites.descriptor, descriptor),
+        payload=jax.tree.map(put, elites.payload, payload),
+    )
 
 
 @partial(jax.jit, static_argnames="n")
@@ -109,11 +139,10 @@ class Archive(abc.ABC):
     """A geometry of cells. Who writes one gives `cells`, `axes` and `cell`; the rest follows.
 
     An archive holds nothing: `init` gives the elites of an empty one, and `add` gives new elites.
-
-    islands: how many separate populations its cells are, of equally many cells each.
     """
 
-    islands: ClassVar[int] = 1
+    elitist: ClassVar[bool] = True  # a cell is held by the best that ever came, the first of equals
+    islands: ClassVar[int] = 1  # separate populations that its cells are, of equally many each
 
     @property
     @abc.abstractmethod
@@ -158,10 +187,81 @@ class Archive(abc.ABC):
         """An empty archive; `payload` is an example of what rides along with an elite."""
         return empty(self.cells, self.axes, payload)
 
+    def insert(
+        self, elites: Elites, cell: jax.Array, objective: jax.Array, descriptor: jax.Array, payload: Any
+    ) -> tuple[Elites, Added]:
+        """Who stays: the best of each cell (see `qdkit.elites.insert`), unless the archive has a rule of its own."""
+        return insert(elites, cell, objective, descriptor, payload)
+
     def add(self, elites: Elites, objective: Any, descriptor: Any, payload: Any) -> tuple[Elites, Added]:
-        """`elites` and the batch, whoever is better in each cell. See `insert`."""
-        objective, descriptor = _array(objective), _array(descriptor)
-        return insert(elites, self.cell(descriptor), objective, descriptor, jax.tree.map(_array, payload))
+        """The elites with the batch, and what became of each of its rows: see `insert`.
+
+        The elites that were given stay as they are, which costs a copy of all cells. A loop that has
+        no more use for them calls `update`.
+        """
+        return self._placed(_add, elites, objective, descriptor, payload)
+
+    def update(self, elites: Elites, objective: Any, descriptor: Any, payload: Any) -> tuple[Elites, Added]:
+        """As `add`, in the memory of `elites`: they are gone, and jax raises RuntimeError where they are used again."""
+        return self._placed(_update, elites, objective, descriptor, payload)
+
+    def _placed(self, add: Any, elites: Elites, objective: Any, descriptor: Any, payload: Any) -> tuple[Elites, Added]:
+        rows = _array(objective), _array(descriptor), jax.tree.map(_array, payload)
+        if jax.tree_util.all_leaves([self]):  # a class unknown to jax: its `cell` may be any code
+            return self.insert(elites, self.cell(rows[1]), *rows)
+        return add(self, elites, *rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapped(Archive):
+    """The geometry of `archive`, of which a subclass changes something."""
+
+    archive: Archive
+
+    @property
+    def cells(self) -> int:
+        """As many as the archive has."""
+        return self.archive.cells
+
+    @property
+    def axes(self) -> int:
+        """As of the archive."""
+        return self.archive.axes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As of the archive."""
+        return tuple(getattr(self.archive, "names", ())) or tuple(f"axis {i}" for i in range(self.axes))
+
+    @property
+    def centres(self) -> np.ndarray:
+        """float64 `[C, axes]`: as of the archive."""
+        return self.archive.centres
+
+    @property
+    def map(self) -> Archive:
+        """As of the archive."""
+        return self.archive.map
+
+    def cell(self, descriptor: Any) -> jax.Array:
+        """int32 `[n]`: as the archive says."""
+        return self.archive.cell(descriptor)
+
+    def inside(self, descriptor: Any) -> jax.Array:
+        """bool `[n]`: as the archive says."""
+        return self.archive.inside(descriptor)
+
+    def encode(self, descriptor: Any) -> np.ndarray:
+        """float64 `[n, axes]`: as the archive does."""
+        return self.archive.encode(descriptor)
+
+
+def _whole(archive: Archive, elites: Elites, objective: Any, descriptor: Any, payload: Any) -> tuple[Elites, Added]:
+    """From descriptors to elites, to be compiled as one."""
+    return archive.insert(elites, archive.cell(descriptor), objective, descriptor, payload)
+
+
+_add, _update = jax.jit(_whole), jax.jit(_whole, donate_argnums=1)
 
 
 def _array(values: Any) -> Any:

@@ -210,13 +210,13 @@ class Ledger:
         rows = rows.reshape(-1, 3 + axes)
         return rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
 
-    def trials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(task `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that are ok, in their order."""
+    def trials(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(id `[m]`, task `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that are ok, in order."""
         axes = self.about["axes"]
-        columns = ", ".join(["task", "objective", *(f"descriptor_{axis}" for axis in range(axes))])
+        columns = ", ".join(["id", "task", "objective", *(f"descriptor_{axis}" for axis in range(axes))])
         rows = np.array(self._read(f"select {columns} from candidates where outcome = 'ok' order by id"), np.float64)
-        rows = rows.reshape(-1, 2 + axes)
-        return rows[:, 0].astype(np.int64), rows[:, 1], rows[:, 2:]
+        rows = rows.reshape(-1, 3 + axes)
+        return rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
 
     def outcomes(self) -> dict[str, int]:
         """How many candidates had each outcome."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from qdkit.catalog import rebuilt
-from qdkit.elites import Archive, Elites
+from qdkit.elites import Archive, Elites, double
 from qdkit.ledger import Ledger
+from qdkit.rows import Commit
 from qdkit.seen import Seen
 
 
@@ -23,12 +26,13 @@ class Run(Seen):
         self.domain: Any = rebuilt(ledger.about["domain"])
         archive = rebuilt(ledger.about["archive"])
         self.archive = archive if isinstance(archive, Archive) else None
-        held = _elites(ledger)
+        known = self.archive is not None and not self.archive.elitist
+        held = _added_again(ledger, self.commits, self.archive) if known else _best(ledger)
         self._elites = held if self.archive is None else self.archive.united(held)
 
     @property
     def elites(self) -> Elites:
-        """The best candidate of each cell, as numpy arrays (float64)."""
+        """The candidates that stay, as numpy arrays (float64): in an archive unknown here, the best of each cell."""
         return self._elites
 
     def _writable(self) -> AbstractContextManager[Ledger]:
@@ -50,8 +54,8 @@ def load(path: str | Path) -> Run:
     return Run(Ledger.open(Path(path)))
 
 
-def _elites(ledger: Ledger) -> Elites:
-    """Who holds each cell: the best of those that entered it, the first among equals, and whoever was moved there."""
+def _best(ledger: Ledger) -> Elites:
+    """Who holds each cell where the best stays: the best, the first of equals, that entered or was moved there."""
     id, cell, objective, descriptor = ledger.entries()
     holder = np.full(ledger.about["cells"], -1)  # rows of what entered
     best = np.full(len(holder), -np.inf)
@@ -73,3 +77,20 @@ def _elites(ledger: Ledger) -> Elites:
     place, ids = np.full((len(holder), ledger.about["axes"]), np.nan), np.full(len(holder), -1, np.int32)
     place[held], ids[held] = descriptor[holder[held]], id[holder[held]]
     return Elites(best, place, {"id": ids})  # type: ignore[arg-type]
+
+
+def _added_again(ledger: Ledger, commits: Sequence[Commit], archive: Archive) -> Elites:
+    """Who stays by any other rule: every batch of the run, added once more."""
+    id, task, objective, descriptor = ledger.trials()
+    first = np.array([commit.first for commit in commits], np.int64)
+    shape = len(commits), max((commit.rows for commit in commits), default=0)
+    rows = np.full(shape, np.nan), np.full((*shape, archive.axes), np.nan), {"id": np.full(shape, -1, np.int32)}
+    there = task < len(commits)  # a run that is read while it goes on
+    place = task[there], (id - first[np.minimum(task, len(commits) - 1)])[there]
+    for column, values in zip((*rows[:2], rows[2]["id"]), (objective, descriptor, id), strict=True):
+        column[place] = values[there]
+    with double():
+        elites = archive.init({"id": np.int32(0)})
+        if len(commits):
+            elites, _ = jax.lax.scan(lambda elites, batch: (archive.add(elites, *batch)[0], None), elites, rows)
+    return jax.tree.map(np.asarray, elites)

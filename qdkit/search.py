@@ -191,7 +191,7 @@ class Search(Seen):
         else:
             self.ledger = Ledger.create(Path(run) if run is not None else None, self._about())
             self._was = []
-        self._choosing = Choosing(archive, parents, self.ledger, self._numeric)
+        self._choosing = Choosing(archive, parents, self.ledger, self._numeric, len(self._elites.objective))
         with ExitStack() as refused:
             refused.callback(self.close)  # or the folder would stay held as long as anybody looks at the traceback
             self._recorded = len(self._was)

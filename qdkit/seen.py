@@ -166,7 +166,7 @@ class Seen:
             "steps": len(self.commits),
             "seconds": round(last.seconds, 3),
             "cpu_seconds": round(last.cpu, 3),
-            "cells": len(elites.objective),
+            "cells": len(elites.objective) // elites.depth,
             "occupied": metrics.occupied(elites),
             "coverage": metrics.coverage(elites),
             "qd_score": metrics.qd_score(elites, self.floor),
@@ -199,7 +199,8 @@ class Seen:
     def elites_frame(self) -> pandas.DataFrame:
         """The elites as a pandas table, one row each in the order of their cells."""
         frame = self._frame(self.pool)
-        frame.insert(1, "cell", np.flatnonzero(self.elites.occupied))
+        elites = self.elites
+        frame.insert(1, "cell", np.flatnonzero(elites.occupied) // elites.depth)
         return frame
 
     def candidates_frame(self) -> pandas.DataFrame:

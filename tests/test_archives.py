@@ -215,6 +215,35 @@ def test_the_nearest_centroid_has_the_cell():
         assert CVT([[0.0], [2.0], [2.0]]).cell(np.array([[1.0], [5.0]])).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3, 4])
+@pytest.mark.parametrize("heap", [1, 5], ids=["even", "in a heap"])
+def test_the_nearest_is_found_wherever_a_point_lies(axes, heap):
+    """Inside the bounds, near them and far outside the cell is that of brute force, also of centroids in a heap."""
+    random = np.random.default_rng(axes)
+    centroids = -3 + 8 * random.uniform(0, 1, (300, axes)) ** heap
+    archive = CVT(np.concatenate([centroids, centroids[:20]]), ((-3, 5),) * axes)
+    edges = np.stack(np.meshgrid(*[np.linspace(-3, 5, 5)] * axes), -1).reshape(-1, axes)
+    points = [random.uniform(-3, 5, (400, axes)), random.uniform(-12, 12, (200, axes)), centroids[:50], edges[:200]]
+    points = np.concatenate([*points, 1000 * random.normal(size=(20, axes))])
+    distance = ((points[:, None] - archive.centroids[None]) ** 2).sum(-1)
+    with double():
+        np.testing.assert_array_equal(archive.cell(points), distance.argmin(1))
+    single = np.asarray(archive.cell(points.astype(np.float32)))
+    least = distance.min(1)
+    np.testing.assert_allclose(distance[np.arange(len(points)), single], least, rtol=1e-4, atol=1e-5)
+    assert (single == distance.argmin(1)).mean() > 0.99  # the others are ties in float32
+
+
+def test_the_nearest_is_found_far_from_the_origin():
+    """Bounds that are narrow beside their distance from zero leave no digits to spare."""
+    random = np.random.default_rng(0)
+    centroids = random.uniform(1000, 1001, (500, 2)).astype(np.float32)
+    points = random.uniform(999.8, 1001.2, (2000, 2)).astype(np.float32)
+    cell = np.asarray(CVT(centroids, ((1000, 1001), (1000, 1001))).cell(points))
+    distance = ((points[:, None].astype(float) - centroids[None]) ** 2).sum(-1)
+    np.testing.assert_allclose(distance[np.arange(2000), cell], distance.min(1), rtol=1e-4)
+
+
 def test_centroids_may_be_a_jax_array():
     """They become numpy's, with bounds and names as for any others."""
     archive = CVT(jnp.asarray(CENTROIDS))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qdkit.archives import CVT, Grid
+from qdkit.archives import CVT, Deep, Dominated, Grid, Novelty, Soft
 from qdkit.domains import Arm, Plateau, Rastrigin, Respell, Sphere, UnitArm, Words
 from qdkit.elites import Archive
 from qdkit.operators import Gaussian, Line, Portfolio, Rewrite, cma_me
@@ -36,8 +36,12 @@ def test_built_in_domains_conform(domain):
         Grid((3, 2), ((0, 1, 10, 100), ("haiku", "ode"))),
         CVT(CENTROIDS),
         CVT(CENTROIDS, BOX, "reject"),
+        Soft(Grid((5, 4), BOX), minimum=-1.0),
+        Deep(CVT(CENTROIDS), 3),
+        Novelty(2, 40, 3, threshold=0.2, competition=True),
+        Dominated(2, 10),
     ],
-    ids=["uniform", "reject", "edges and labels", "CVT", "CVT reject"],
+    ids=["uniform", "reject", "edges and labels", "CVT", "CVT reject", "soft", "deep", "novelty", "dominated"],
 )
 def test_built_in_archives_conform(archive):
     """Every geometry of cells keeps its promises."""

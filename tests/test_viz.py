@@ -21,13 +21,16 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path as Outline
 from matplotlib.testing.compare import compare_images
 
+import qdkit
 from qdkit import viz
-from qdkit.archives import CVT, Grid
+from qdkit.archives import CVT, Deep, Grid
 from qdkit.elites import Elites
 from qdkit.viz.cells import intervals, voronoi
 from qdkit.viz.colour import EMPTY
 from qdkit.viz.look import number
 from qdkit.viz.pictures import fitted, plain, spread
+
+from .worlds import Jitter, Points
 
 GOLDEN = Path(__file__).parent / "golden"
 UNIT = (0.0, 1.0)
@@ -403,3 +406,13 @@ if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for name, draw in PICTURES.items():
         save(draw(), GOLDEN / f"{name}.png")
+
+
+def test_where_cells_keep_several_a_map_shows_the_best_of_each():
+    """The page of a deep archive is drawn with one elite a cell, as for a plain one."""
+    search = qdkit.Search(Points(), Deep(Grid((5, 5), Points.bounds), 3), Jitter(), batch=16).run(8, progress=False)
+    plt.close(viz.overview(search))
+    ax = viz.heatmap(search)
+    shown = ax.collections[0].get_array()
+    assert shown.count() == search.summary()["occupied"] < np.asarray(search.elites.occupied).sum()
+    plt.close(ax.figure)

@@ -1,6 +1,7 @@
 """How much of the map is filled, and how well: functions of `Elites`.
 
-Sums are taken in float64, whatever the elites are kept in.
+A cell that keeps several elites counts once, by its best. Sums are taken in float64, whatever the
+elites are kept in.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
 
 def occupied(elites: Elites) -> int:
     """How many cells have an elite."""
-    return int(np.count_nonzero(elites.occupied))
+    return len(_objectives(elites))
 
 
 def coverage(elites: Elites) -> float:
     """The share of cells that have an elite, between 0 and 1."""
-    return occupied(elites) / len(elites.objective)
+    return occupied(elites) / (len(elites.objective) // elites.depth)
 
 
 def qd_score(elites: Elites, floor: float = 0.0) -> float:
-    """The sum over the elites of objective minus `floor` (Pugh et al. 2016).
+    """The sum over the cells' elites of objective minus `floor` (Pugh et al. 2016).
 
     With a `floor` that no objective falls below, a new elite never lowers the score.
     """
@@ -51,5 +52,6 @@ def _sum(values: np.ndarray) -> float:
 
 
 def _objectives(elites: Elites) -> np.ndarray:
-    """float64 `[n]`: the objectives of the elites, without the empty cells."""
-    return np.asarray(elites.objective, np.float64)[np.asarray(elites.occupied)]
+    """float64 `[n]`: the objective of the best of each cell, without the empty cells."""
+    best = np.asarray(elites.objective, np.float64)[:: elites.depth]
+    return best[best > -np.inf]

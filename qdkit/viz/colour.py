@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdkit.seen import Seen
-from qdkit.viz.look import objectives
+from qdkit.viz.look import champions, objectives
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +27,8 @@ def colours(cmap: str | Colormap) -> Colormap:
 
 def shown_values(seen: Seen, values: Any) -> np.ma.MaskedArray:
     """float64 `[C]`: what the colours stand for; empty cells are masked."""
-    found = objectives(seen.elites) if values is None else np.asarray(values, np.float64)
-    if found.shape != (cells := len(seen.elites.objective),):
+    found = objectives(champions(seen)) if values is None else np.asarray(values, np.float64)
+    if found.shape != (cells := len(champions(seen).objective),):
         raise ValueError(f"values has one number for each of the {cells} cells, shape ({cells},), not {found.shape}")
     return np.ma.masked_invalid(found)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from qdkit.seen import Seen
 from qdkit.viz.colour import COLOURS, colours
-from qdkit.viz.look import LINE, new_figure, note, number, objectives, panel, styled, tidy
+from qdkit.viz.look import LINE, champions, new_figure, note, number, objectives, panel, styled, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +100,7 @@ def profile(seen: Seen, ax: Axes | None = None) -> Axes:
 
 def _finite(seen: Seen) -> np.ndarray:
     """float64, sorted: the objectives of the elites."""
-    found = objectives(seen.elites)
+    found = objectives(champions(seen))
     return np.sort(found[np.isfinite(found)])
 
 

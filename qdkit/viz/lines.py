@@ -9,7 +9,7 @@ import numpy as np
 from qdkit.seen import Seen
 from qdkit.viz.cells import box
 from qdkit.viz.colour import COLOURS, colour_bar, painting, shown_values
-from qdkit.viz.look import PLAIN, geometry, labels, names, note, number, panel, styled
+from qdkit.viz.look import PLAIN, champions, geometry, labels, names, note, number, panel, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,9 +37,9 @@ def parallel(
     archive = geometry(seen)
     shown = shown_values(seen, values)
     ax = panel(ax, 6.4, 3.8)
-    some = np.flatnonzero(~np.ma.getmaskarray(shown) & np.asarray(seen.elites.occupied))
+    some = np.flatnonzero(~np.ma.getmaskarray(shown) & np.asarray(champions(seen).occupied))
     some = some[np.argsort(shown.data[some], kind="stable")]
-    place = np.asarray(seen.elites.descriptor, np.float64)[some]
+    place = np.asarray(champions(seen).descriptor, np.float64)[some]
     low, high = _ends(archive, place).T
     heights = np.clip((place - low) / (high - low), 0, 1)
     lines = [np.column_stack([np.arange(archive.axes), row]) for row in heights]

@@ -91,6 +91,15 @@ def geometry(seen: Any) -> Any:
     return getattr(seen.archive, "map", seen.archive)
 
 
+def champions(seen: Any) -> Elites:
+    """One elite for each cell: where cells keep several, the best."""
+    elites = seen.elites
+    if getattr(elites, "depth", 1) == 1:
+        return elites
+    first = lambda column: np.asarray(column)[:: elites.depth]
+    return Elites(first(elites.objective), first(elites.descriptor), {n: first(x) for n, x in elites.payload.items()})  # type: ignore[arg-type]
+
+
 def objectives(elites: Elites) -> np.ndarray:
     """float64 `[C]`, nan where empty."""
     found = np.asarray(elites.objective, np.float64)

@@ -19,6 +19,7 @@ from qdkit.viz.look import (
     FAINT,
     LINE,
     PLAIN,
+    champions,
     geometry,
     labels,
     new_figure,
@@ -43,11 +44,11 @@ LONGEST = 20_000  # characters of a genome that are looked at; far more than any
 def best(seen: Seen, ax: Axes | None = None) -> Axes:
     """The elite with the highest objective."""
     ax = panel(ax, 4, 4)
-    if not np.asarray(seen.elites.occupied).any():
+    if not np.asarray(champions(seen).occupied).any():
         ax.axis("off")
         note(ax, "no elites yet")
         return ax
-    cell = int(np.nanargmax(objectives(seen.elites)))
+    cell = int(np.nanargmax(objectives(champions(seen))))
     _picture(seen, cell, ax)
     ax.set_title(f"best: {_caption(seen, cell)}", loc="left", **PLAIN)
     return ax
@@ -75,13 +76,13 @@ def spread(seen: Seen, n: int) -> list[int]:
     Starts with the best, and then takes, again and again, the elite whose descriptor is farthest
     from those taken (Gonzalez 1985), each axis measured by the range of the elites; the first cell wins a tie.
     """
-    cells = np.flatnonzero(np.asarray(seen.elites.occupied))
+    cells = np.flatnonzero(np.asarray(champions(seen).occupied))
     if not len(cells):
         return []
-    place = np.asarray(seen.elites.descriptor, np.float64)[cells]
+    place = np.asarray(champions(seen).descriptor, np.float64)[cells]
     extent = np.ptp(place, 0)
     place = place / np.where(extent > 0, extent, 1)
-    taken = [int(np.argmax(objectives(seen.elites)[cells]))]
+    taken = [int(np.argmax(objectives(champions(seen))[cells]))]
     distance = np.full(len(cells), np.inf)
     while len(taken) < min(n, len(cells)):
         distance = np.minimum(distance, np.linalg.norm(place - place[taken[-1]], axis=1))
@@ -103,17 +104,17 @@ def _picture(seen: Seen, cell: int, ax: Axes) -> None:
 
 
 def _genome(seen: Seen, cell: int) -> Any:
-    return seen.genome(int(seen.elites.payload["id"][cell]))
+    return seen.genome(int(champions(seen).payload["id"][cell]))
 
 
 def _caption(seen: Seen, cell: int) -> str:
     """The objective and the place of a cell's elite."""
-    place = np.asarray(seen.elites.descriptor, np.float64)[cell]
+    place = np.asarray(champions(seen).descriptor, np.float64)[cell]
     words = [
         found[int(np.clip(round(x), 0, len(found) - 1))] if (found := labels(geometry(seen), axis)) else f"{x:.3g}"
         for axis, x in enumerate(place)
     ]
-    return textwrap.shorten(f"{number(objectives(seen.elites)[cell])} at {', '.join(words)}", 48, placeholder="…")
+    return textwrap.shorten(f"{number(objectives(champions(seen))[cell])} at {', '.join(words)}", 48, placeholder="…")
 
 
 def _bars(ax: Axes, numbers: np.ndarray) -> None:
