@@ -25,6 +25,7 @@ FLOORS = (
     {"flow", "llm", "budget", "sandbox", "compiled", "rows"},
     {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
     {"parts", "seen", "progress", "taskrecord", "baselines"},
+    {"scan"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
     {"runs", "order"},
