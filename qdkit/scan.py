@@ -253,11 +253,11 @@ class Scan:
 
     def _save(self) -> None:
         assert self._file is not None
-        columns = _columns(self._state) | {f"history.{name}": x for name, x in self.history.items()}
-        about = {"about": to_json(self._about()), "clocks": np.array([self.seconds, self.cpu])}
+        columns: dict[str, Any] = _columns(self._state) | {f"history.{name}": x for name, x in self.history.items()}
+        columns |= {"about": to_json(self._about()), "clocks": np.array([self.seconds, self.cpu])}
         half = self._file.with_name(self._file.name + ".part")
         with half.open("wb") as file:
-            np.savez(file, **columns, **about)
+            np.savez(file, **columns)
             file.flush()
             os.fsync(file.fileno())
         half.replace(self._file)
@@ -277,8 +277,9 @@ class Scan:
         expected = {name: (x.shape, x.dtype) for name, x in _columns(self._state).items()}
         if any((columns[name].shape, columns[name].dtype) != kind for name, kind in expected.items()):
             raise ValueError(f"{path} was made with numbers of another precision: go on with the same")
-        leaves, tree = jax.tree.flatten(self._state)
-        self._state = jax.tree.unflatten(tree, [jnp.asarray(columns[name]) for name in expected])
+        self._state = jax.tree.unflatten(
+            jax.tree.structure(self._state), [jnp.asarray(columns[name]) for name in expected]
+        )
         self._stood = [Stood(*(columns[f"history.{name}"] for name in Stood._fields))]
         self.seconds, self.cpu = columns["clocks"].tolist()
 

@@ -69,7 +69,7 @@ class Pure(Operator):
         if not (own.any() and self._awaiting) or self._asked is None:
             return  # not its own, or judged again: it has heard of them
         made = batch.take(own)
-        fared = Added(*(np.asarray(column)[own] for column in added))  # type: ignore[arg-type]
+        fared = Added(*(np.asarray(column)[own] for column in added))
         with double():
             self._state = _told(self, self._asked[0], np.asarray(made.genome), made.objective, made.descriptor, fared)
         self._awaiting = False

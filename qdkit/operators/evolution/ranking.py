@@ -53,7 +53,7 @@ class Rule:
             raise ValueError("a random direction is drawn within the descriptor's bounds: say bounds=archive.bounds")
 
     def directions(self, key: Key, emitters: int) -> jax.Array:
-        """float `[e, axes]`: any direction in units of the bounds is as likely as another; `[e, 0]` if none is followed."""
+        """float `[e, axes]`, any direction in units of the bounds as likely as another; `[e, 0]` if none is asked."""
         if not self.ranker.endswith("rd"):
             return jnp.zeros((emitters, 0))
         low, high = np.asarray(self.bounds, float).T
