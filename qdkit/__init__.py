@@ -27,6 +27,7 @@ _HOME = {
     "Proposal": "qdkit.types",
     "Question": "qdkit.llm",
     "Recorded": "qdkit.llm",
+    "Scan": "qdkit.scan",
     "Search": "qdkit.search",
     "load": "qdkit.runs",
 }

@@ -1,8 +1,6 @@
-"""The whole loop as one compiled program, for a domain written in JAX and an operator that is pure.
+"""A search that runs as one compiled loop, for a domain written in JAX and an operator that is pure.
 
-A candidate costs microseconds here, so nothing is written down of one: it has no id and no row in a
-ledger. What is kept is the elites with their genomes, the operator's state, and how the run stood
-after each step.
+What a run is stands in one file of arrays; there is no ledger, since no candidate has a row.
 """
 
 from __future__ import annotations
@@ -12,9 +10,8 @@ import os
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,97 +19,16 @@ import numpy as np
 
 from qdkit import metrics
 from qdkit.compiled import keep_compilations
-from qdkit.elites import NOWHERE, Added, Archive, Elites, sample
-from qdkit.operators.evolution import Pure, measured
+from qdkit.elites import Archive, Elites
+from qdkit.loop import CHUNK, Loop, State, Stood, pure
+from qdkit.operators.evolution import measured
 from qdkit.parts import described
 from qdkit.plain import to_json
 from qdkit.types import Domain, Key, Operator
 
 BATCH = 540  # where neither the operator nor its user says otherwise
-CHUNK = 100  # steps between two looks at the loop from outside: there it is shown, and can be interrupted
 EVERY = 60.0  # seconds between two snapshots
 FILE = "scan.npz"
-
-
-class State(NamedTuple):
-    """All that a run is, as arrays; with its seed and its parts it says how the run goes on."""
-
-    elites: Elites
-    operator: Any
-    steps: jax.Array  # int32
-    clipped: jax.Array  # int32: descriptors outside the bounds so far, put into a border cell
-    refused: jax.Array  # int32: not put anywhere
-
-
-class Stood(NamedTuple):
-    """How a run stood after a step, or `[n]` after each of them."""
-
-    coverage: Any
-    qd_score: Any
-    best: Any
-    clipped: Any
-    refused: Any
-
-
-@dataclass(frozen=True, eq=False)
-class Loop:
-    """The steps of a search as pure functions of arrays."""
-
-    domain: Domain
-    archive: Archive
-    operator: Pure
-    floor: float
-
-    def begin(self, key: Key, seeds: jax.Array) -> State:
-        """The state once the seeds are in the archive."""
-        none = jnp.zeros((), jnp.int32)
-        elites = self.archive.init({"genome": seeds[0]})
-        state = State(elites, self.operator.begin(key, seeds[0]), none, none, none)
-        return self._added(state, seeds)[0]
-
-    def step(self, root: Key, state: State) -> State:
-        """One step further: propose, evaluate, insert, learn."""
-        making, picking = jax.random.split(jax.random.fold_in(root, state.steps))
-        draw = lambda n: _apart(state.elites.payload["genome"][sample(picking, state.elites, n)], state.steps)
-        operator, genomes = self.operator.ask(making, state.operator, draw)
-        after, objective, descriptor, added = self._added(state, genomes)
-        return after._replace(operator=self.operator.tell(operator, genomes, objective, descriptor, added))
-
-    def advance(self, root: Key, state: State, n: jax.Array) -> tuple[State, Stood]:
-        """`n` steps further, at most `CHUNK`, and how the run stood after each; nan after the `n`-th."""
-
-        def body(i: jax.Array, carry: tuple[State, Stood]) -> tuple[State, Stood]:
-            state = self.step(root, carry[0])
-            return state, jax.tree.map(lambda column, x: column.at[i].set(x), carry[1], self.stood(state))
-
-        blank = jax.tree.map(lambda x: jnp.zeros(CHUNK, x.dtype), jax.eval_shape(self.stood, state))
-        return jax.lax.fori_loop(0, n, body, (state, blank))
-
-    def stood(self, state: State) -> Stood:
-        """How the run stands."""
-        occupied, objective = state.elites.occupied, state.elites.objective
-        score = jnp.where(occupied, objective - self.floor, 0.0).sum()
-        best = jnp.where(occupied.any(), objective.max(), jnp.nan)
-        return Stood(occupied.mean(), score, best, state.clipped, state.refused)
-
-    def _added(self, state: State, genomes: jax.Array) -> tuple[State, jax.Array, jax.Array, Added]:
-        objective, descriptor = measured(self.domain, genomes)
-        elites, added = self.archive.add(state.elites, objective, descriptor, {"genome": genomes})
-        valid = jnp.isfinite(objective) & jnp.isfinite(descriptor).all(1)
-        refused = valid & (added.cell == NOWHERE)
-        clipped = valid & ~refused & ~self.archive.inside(descriptor)
-        count = lambda rows: rows.sum(dtype=jnp.int32)
-        counts = state.steps + 1, state.clipped + count(clipped), state.refused + count(refused)
-        return State(elites, state.operator, *counts), objective, descriptor, added
-
-
-def _apart(x: jax.Array, steps: jax.Array) -> jax.Array:
-    """`x`, computed before what is made of it.
-
-    XLA for CPUs fuses the look-up of parents with the noise on them, and makes noise row by row then, which doubles
-    the time of a step; it drops `optimization_barrier`, and does not look into a branch.
-    """
-    return jax.lax.cond(steps > 0, lambda x: x, jnp.zeros_like, x)
 
 
 class Scan:
@@ -156,8 +72,9 @@ class Scan:
         loop = Loop(domain, archive, pure(operator, self.batch), self.floor)
         self._advance = jax.jit(loop.advance)
 
-        beginning, seeding = jax.random.split(jax.random.fold_in(self._root, -1 & 0xFFFFFFFF))
+        beginning, seeding = jax.random.split(jax.random.fold_in(self._root, 0))  # steps count from 1
         seeds = _seeds(domain, seeding, self.batch)
+        self._founders = len(seeds)
         self._state = loop.begin(beginning, seeds)
         self._stood = [jax.tree.map(lambda x: np.asarray(x)[None], loop.stood(self._state))]
         if not self.elites.occupied.any():
@@ -176,8 +93,8 @@ class Scan:
 
         with tqdm(total=n * self.batch, disable=not progress, unit=" evaluations", unit_scale=True) as bar:
             for made in self.steps(n):
-                now = self.summary()
-                bar.set_postfix_str(f"coverage {now['coverage']:.1%}, QD score {now['qd_score']:.6g}", refresh=False)
+                now = self._stood[-1]
+                bar.set_postfix_str(f"coverage {now.coverage[-1]:.1%}, QD score {now.qd_score[-1]:.6g}", refresh=False)
                 bar.update(made * self.batch)
         return self
 
@@ -210,13 +127,13 @@ class Scan:
     @property
     def evaluations(self) -> int:
         """How many candidates were tried."""
-        return int(self._state.steps) * self.batch
+        return self._founders + (int(self._state.steps) - 1) * self.batch
 
     @property
     def history(self) -> dict[str, np.ndarray]:
         """How the run stood after each step, as `Search.history` says it, but for the clocks."""
         columns = {name: np.concatenate([getattr(s, name) for s in self._stood]) for name in Stood._fields}
-        return {"evaluations": self.batch * np.arange(1, len(columns["best"]) + 1)} | columns
+        return {"evaluations": self._founders + self.batch * np.arange(len(columns["best"]))} | columns
 
     def summary(self) -> dict[str, Any]:
         """How the run stands, in numbers of float64."""
@@ -268,9 +185,10 @@ class Scan:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 columns = {name: kept[name] for name in kept.files}
-        except (zipfile.BadZipFile, ValueError, EOFError) as error:
+            was = json.loads(str(columns["about"]))
+        except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
             raise RuntimeError(f"{path} cannot be read as the state of a search: {error}") from None
-        was, now = json.loads(str(columns.pop("about"))), json.loads(to_json(self._about()))
+        now = json.loads(to_json(self._about()))
         if was != now:
             part = next(name for name in now if now[name] != was.get(name))
             raise ValueError(f"{path} has {part} = {was.get(part)}, and this search {now[part]}: go on with the same")
@@ -282,36 +200,6 @@ class Scan:
         )
         self._stood = [Stood(*(columns[f"history.{name}"] for name in Stood._fields))]
         self.seconds, self.cpu = columns["clocks"].tolist()
-
-
-class _Varied(Pure):
-    """An operator without a state, one that varies elites."""
-
-    def __init__(self, operator: Any, batch: int):
-        self.operator, self.size, self.name, self.arity = operator, batch, operator.name, operator.arity
-
-    def begin(self, key: Key, genome: jax.Array) -> Any:
-        return ()
-
-    def ask(self, key: Key, state: Any, elites: Any) -> tuple[Any, jax.Array]:
-        return state, self.operator.vary(key, elites(self.size * self.arity))
-
-    def tell(self, state: Any, genomes: Any, objective: Any, descriptor: Any, added: Added) -> Any:
-        return state
-
-
-def pure(operator: Operator, batch: int) -> Pure:
-    """The operator as pure functions that make `batch` candidates, or an error that says why it is none."""
-    if isinstance(operator, Pure):
-        if operator.size != batch:
-            raise ValueError(f"the operator {operator.name!r} makes {operator.size} candidates a step, not {batch}")
-        return operator
-    if hasattr(operator, "vary"):
-        return _Varied(operator, batch)
-    raise TypeError(
-        f"the operator {operator.name!r} cannot be compiled: it has no vary(key, parents) that goes through jax alone, "
-        "and is not Pure. Search with qdkit.Search, which takes any"
-    )
 
 
 def _seeds(domain: Domain, key: Key, batch: int) -> jax.Array:

@@ -24,7 +24,7 @@ FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs"},
     {"flow", "llm", "budget", "sandbox", "compiled", "rows"},
     {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
-    {"parts", "seen", "progress", "taskrecord", "baselines"},
+    {"parts", "seen", "progress", "taskrecord", "baselines", "loop"},
     {"scan"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},

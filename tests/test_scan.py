@@ -8,12 +8,13 @@ import jax
 import numpy as np
 import pytest
 
-from qdkit import metrics
+from qdkit import metrics, viz
 from qdkit.archives import Grid
 from qdkit.domains import Arm, Sphere, Words
 from qdkit.elites import double
+from qdkit.loop import Loop, pure
 from qdkit.operators import Arborescence, Evolution, Gaussian, Line, Rewrite
-from qdkit.scan import FILE, Loop, Scan, pure
+from qdkit.scan import FILE, Scan
 from qdkit.types import Evaluation
 from tests.worlds import Points
 
@@ -146,6 +147,30 @@ def test_within_double_it_computes_in_float64():
     with double():
         search = Scan(Points(), Grid((8, 8), Points.bounds), Line(0.1), batch=24).run(5, progress=False)
     assert search.elites.objective.dtype == search.elites.payload["genome"].dtype == np.float64
+
+
+def test_fewer_seeds_than_a_batch_count_as_what_they_are():
+    """Five seeds and three steps of 24."""
+
+    @dataclass(frozen=True)
+    class Few(Sphere):
+        def seeds(self, key, n):
+            return super().seeds(key, 5)
+
+    search = Scan(Few(6), GRID, Line(0.5), batch=24).run(3, progress=False)
+    assert search.history["evaluations"].tolist() == [5, 29, 53, 77] and search.summary()["evaluations"] == 77
+
+
+def test_it_can_be_looked_at_like_a_search():
+    """A map, its curves and a histogram."""
+    search = scan().run(5, progress=False)
+    viz.heatmap(search), viz.progress(search), viz.histogram(search)
+
+
+def test_its_bar_says_how_it_stands(capsys):
+    """To the end."""
+    scan().run(3)
+    assert "coverage" in capsys.readouterr().err
 
 
 def test_limits_of_a_domain_are_kept():

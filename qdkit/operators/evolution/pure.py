@@ -90,9 +90,7 @@ def measured(domain: Domain, genomes: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The objective `[n]` and the descriptor `[n, d]` of genomes, from a domain that goes through jax alone."""
     found = domain.evaluate(genomes)  # type: ignore[arg-type]  # a jax array, as such a domain takes it
     if found.objective is None or found.descriptor is None:
-        raise ValueError(
-            f"no judge and no axes are asked here, so {domain!r} has to give an objective and a descriptor"
-        )
+        raise ValueError(f"nobody else is asked here: {domain!r} has to give both an objective and a descriptor")
     return jnp.asarray(found.objective), jnp.asarray(found.descriptor)
 
 
