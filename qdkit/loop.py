@@ -64,7 +64,7 @@ class Loop:
         return after._replace(operator=self.operator.tell(operator, genomes, objective, descriptor, added))
 
     def advance(self, root: Key, state: State, n: jax.Array) -> tuple[State, Stood]:
-        """`n` steps further, at most `CHUNK`, and how the run stood after each; nan after the `n`-th."""
+        """`n` steps further, at most `CHUNK`, and how the run stood after each; 0 after the `n`-th."""
 
         def body(i: jax.Array, carry: tuple[State, Stood]) -> tuple[State, Stood]:
             state = self.step(root, carry[0])

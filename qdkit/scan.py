@@ -183,7 +183,7 @@ class Scan:
         if not path.is_file():
             raise FileNotFoundError(f"{path.parent} holds no run of a compiled search: there is no {path.name} in it")
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 columns = {name: kept[name] for name in kept.files}
             was = json.loads(str(columns["about"]))
         except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:

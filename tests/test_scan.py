@@ -86,7 +86,7 @@ def test_it_compiles_once_whatever_the_number_of_steps():
     assert search._advance._cache_size() == 1
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 7])
 def test_the_same_seed_gives_the_same_run_and_another_another(seed):
     """Bit for bit."""
     runs = [scan(seed=s).run(5, progress=False) for s in (seed, seed, seed + 1)]
@@ -204,7 +204,7 @@ class Nowhere(Sphere):
         (Silent(6), Line(), {}, ValueError, "both an objective and a descriptor"),
         (Nowhere(6), Line(), {}, RuntimeError, "no seed could enter"),
         (SPHERE, Rewrite(str, "{genome}"), {}, TypeError, "'rewrite' cannot be compiled: it has no vary"),
-        (SPHERE, Evolution(), {"batch": 64}, ValueError, "makes 540 candidates a step and batch is 64"),
+        (SPHERE, Evolution(), {"batch": 64}, ValueError, "makes 540 candidates a step, not 64"),
     ],
     ids=["numpy", "words", "silent", "nowhere", "rewrite", "batch"],
 )

@@ -234,8 +234,8 @@ def first(name: str) -> None:
 
 def compile() -> None:
     """From nothing to the first step, without and with what another process compiled."""
-    for name in ("line_map_elites", "cma_me_imp", "cma_mae"):
-        for seed in range(3):
+    for seed in range(3):
+        for name in ("line_map_elites", "cma_me_imp", "cma_mae"):
             with tempfile.TemporaryDirectory() as folder:
                 for cached in (False, True):
                     command = [sys.executable, __file__, "first", name]
