@@ -320,7 +320,7 @@ cells. Medians, with the least and the most.
 
 "With the slips" stands for two places in which pyribs 0.12 differs from the tutorial (it takes the evolution path in
 units of the genome, not of sigma, and weighs the rank-one term by c1 twice), put into our strategies to see what they
-explain. Over a whole budget they matter; after 100,000 evaluations they cannot be told from chance.
+explain.
 
 ## Seconds to the first step
 
