@@ -28,6 +28,7 @@ _HOME = {
     "Proposal": "qdkit.types",
     "Question": "qdkit.llm",
     "Recorded": "qdkit.llm",
+    "Scan": "qdkit.scan",
     "Search": "qdkit.search",
     "Shown": "qdkit.shown",
     "load": "qdkit.runs",

@@ -2,6 +2,7 @@
 
 from .edits import Cross, Full, Patch, Repair, programmer
 from .emitter import Emitter, cma_me
+from .evolution import Arborescence, Evolution, Pure, cma_mae
 from .gaussian import Gaussian
 from .line import Line
 from .polish import Polish, gaussian_shake, scipy_minimise
@@ -11,18 +12,22 @@ from .steered import Steered
 from .syntax import Syntax, mutated
 
 __all__ = [
+    "Arborescence",
     "Cross",
     "Emitter",
+    "Evolution",
     "Full",
     "Gaussian",
     "Line",
     "Patch",
     "Polish",
     "Portfolio",
+    "Pure",
     "Repair",
     "Rewrite",
     "Steered",
     "Syntax",
+    "cma_mae",
     "cma_me",
     "gaussian_shake",
     "mutated",

@@ -45,9 +45,10 @@ class Gaussian(Operator):
     def vary(self, key: Key, parents: Any) -> jax.Array:
         """The children `[n, ...]` of `parents` `[n, ...]`; pure, and fit for `jax.jit` and `lax.scan`."""
         sigma = spread(self.sigma, parents, "sigma")
-        return _add_noise(key, parents, sigma, *walls(self.limits, parents), outside=self.outside)
+        outside = None if self.limits is None else self.outside
+        return _add_noise(key, parents, sigma, *walls(self.limits, parents), outside=outside)
 
 
 @partial(jax.jit, static_argnames="outside")
-def _add_noise(key: Key, parents: Any, sigma: Any, low: Any, high: Any, outside: Outside) -> jax.Array:
+def _add_noise(key: Key, parents: Any, sigma: Any, low: Any, high: Any, outside: Outside | None) -> jax.Array:
     return within(parents + sigma * jax.random.normal(key, parents.shape, parents.dtype), low, high, outside)

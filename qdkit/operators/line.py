@@ -50,11 +50,12 @@ class Line(Operator):
     def vary(self, key: Key, parents: Any) -> jax.Array:
         """The children `[n, ...]` of `parents` `[2n, ...]`; pure, and fit for `jax.jit` and `lax.scan`."""
         iso, line = (np.asarray(sigma, parents.dtype) for sigma in (self.iso, self.line))
-        return _add_noise(key, parents, iso, line, *walls(self.limits, parents), outside=self.outside)
+        outside = None if self.limits is None else self.outside
+        return _add_noise(key, parents, iso, line, *walls(self.limits, parents), outside=outside)
 
 
 @partial(jax.jit, static_argnames="outside")
-def _add_noise(key: Key, parents: Any, iso: Any, line: Any, low: Any, high: Any, outside: Outside) -> jax.Array:
+def _add_noise(key: Key, parents: Any, iso: Any, line: Any, low: Any, high: Any, outside: Outside | None) -> jax.Array:
     everywhere, along = jax.random.split(key)
     x, y = parents[0::2], parents[1::2]
     noise = jax.random.normal(everywhere, x.shape, x.dtype)

@@ -1,0 +1,7 @@
+"""Evolution strategies that follow what is new in the archive, many at once, as pure functions over arrays."""
+
+from .arborescence import Arborescence
+from .emitters import Evolution, cma_mae
+from .pure import Pure, measured
+
+__all__ = ["Arborescence", "Evolution", "Pure", "cma_mae", "measured"]

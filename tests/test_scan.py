@@ -1,0 +1,249 @@
+"""The compiled loop: it is the plain loop, goes on where it stopped, and says what it cannot compile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+import pytest
+
+from qdkit import metrics, viz
+from qdkit.archives import Grid
+from qdkit.domains import Arm, Sphere, Words
+from qdkit.elites import double
+from qdkit.loop import Loop, pure
+from qdkit.operators import Arborescence, Evolution, Gaussian, Line, Rewrite
+from qdkit.scan import FILE, Scan
+from qdkit.types import Evaluation
+from tests.worlds import Points
+
+SPHERE = Sphere(6)
+GRID = Grid((8, 8), SPHERE.bounds)
+OPERATORS = {
+    "gaussian": lambda: Gaussian(0.5),
+    "line": lambda: Line(0.5, 0.2),
+    "cma-me": lambda: Evolution(emitters=3, batch=8, ranker="2rd", bounds=SPHERE.bounds),
+    "cma-mega": lambda: Arborescence(SPHERE, emitters=3, batch=8),
+}
+every_operator = pytest.mark.parametrize("name", OPERATORS)
+
+
+def scan(name="line", **settings):
+    return Scan(SPHERE, GRID, OPERATORS[name](), **{"batch": 24} | settings)
+
+
+def same(a, b):
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+
+@every_operator
+def test_compiled_it_is_the_same_loop(name):
+    """Six steps one by one come to the same elites but for rounding."""
+    compiled = scan(name)
+    step, state = jax.jit(Loop(SPHERE, GRID, pure(OPERATORS[name](), 24), 0.0).step), compiled._state
+    for _ in range(6):
+        state = step(compiled._root, state)
+    compiled.run(6, progress=False)
+    np.testing.assert_array_equal(compiled.elites.occupied, state.elites.occupied)
+    np.testing.assert_allclose(compiled.elites.objective, state.elites.objective, rtol=1e-4)
+
+
+@every_operator
+def test_stopped_and_gone_on_with_it_is_the_run_that_never_stopped(name, tmp_path):
+    """In two sittings, through the disk, and in one: elites, operator, counts and history, bit for bit."""
+    whole = scan(name).run(9, progress=False)
+    scan(name, run=tmp_path).run(4, progress=False)
+    gone_on = scan(name, run=tmp_path, resume=True).run(5, progress=False)
+    assert same(whole._state, gone_on._state) and same(whole.history, gone_on.history)
+    read = scan(name, run=tmp_path, resume=True)
+    assert same(whole._state, read._state) and same(whole.history, read.history)
+    assert read.seconds == gone_on.seconds > 0
+
+
+def test_a_caller_who_stops_between_two_looks_loses_nothing(tmp_path):
+    """Left after the first hundred of 250 steps, and gone on with, it is the same run."""
+    whole = scan().run(250, progress=False)
+    stopped = scan(run=tmp_path)
+    assert next(stopped.steps(250)) == 100
+    assert same(whole._state, scan(run=tmp_path, resume=True).run(150, progress=False)._state)
+
+
+def test_a_snapshot_that_was_half_written_does_no_harm(tmp_path):
+    """What a killed process left beside the last whole one is written over."""
+    scan(run=tmp_path).run(3, progress=False)
+    (tmp_path / f"{FILE}.part").write_bytes(b"PK half")
+    gone_on = scan(run=tmp_path, resume=True).run(3, progress=False)
+    assert same(scan().run(6, progress=False)._state, gone_on._state)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_it_compiles_once_whatever_the_number_of_steps():
+    """One, seven and 120 steps share a compilation."""
+    search = scan()
+    for n in (1, 7, 120):
+        search.run(n, progress=False)
+    assert search._advance._cache_size() == 1
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_same_seed_gives_the_same_run_and_another_another(seed):
+    """Bit for bit."""
+    runs = [scan(seed=s).run(5, progress=False) for s in (seed, seed, seed + 1)]
+    assert same(runs[0]._state, runs[1]._state) and not same(runs[0].elites, runs[2].elites)
+
+
+def test_history_says_how_it_stood():
+    """Its last row is what the elites say, nothing of it falls, and there is a row for each step."""
+    search = scan().run(130, progress=False)
+    history, summary = search.history, search.summary()
+    assert {len(column) for column in history.values()} == {131}
+    assert history["evaluations"][-1] == summary["evaluations"] == search.evaluations == 131 * 24
+    assert history["coverage"][-1] == pytest.approx(metrics.coverage(search.elites))
+    assert history["qd_score"][-1] == pytest.approx(metrics.qd_score(search.elites), rel=1e-5)
+    assert history["best"][-1] == pytest.approx(metrics.best(search.elites))
+    assert all((np.diff(history[name]) >= 0).all() for name in ("coverage", "qd_score", "best"))
+
+
+def test_every_elite_is_what_its_genome_is_worth():
+    """Objective, descriptor and cell come out again from the genome that is kept."""
+    elites = scan("cma-me").run(20, progress=False).elites
+    cells = np.flatnonzero(elites.occupied)
+    found = SPHERE.evaluate(elites.payload["genome"][cells])
+    np.testing.assert_allclose(found.objective, elites.objective[cells], rtol=1e-4)
+    np.testing.assert_allclose(found.descriptor, elites.descriptor[cells], rtol=1e-4, atol=1e-4)
+    assert np.asarray(GRID.cell(elites.descriptor[cells])).tolist() == cells.tolist()
+
+
+@pytest.mark.parametrize("outside", ["clip", "reject"])
+def test_what_lies_outside_is_counted(outside):
+    """In a box of half the width, the one way or the other."""
+    box = tuple((low / 8, high / 8) for low, high in SPHERE.bounds)
+    search = Scan(SPHERE, Grid((8, 8), box, outside), Gaussian(0.5), batch=24).run(30, progress=False)
+    counted, other = ("clipped", "refused") if outside == "clip" else ("refused", "clipped")
+    assert search.history[counted][-1] == search.summary()[counted] > 0
+    assert search.summary()[other] == 0
+
+
+def test_candidates_that_fail_do_not_enter():
+    """Nan for an objective or a descriptor, in half of all: the others are searched as ever."""
+
+    @dataclass(frozen=True)
+    class Holes(Sphere):
+        def evaluate(self, genomes):
+            found = super().evaluate(genomes)
+            objective = jax.numpy.where(genomes[:, 0] > 0, jax.numpy.nan, found.objective)
+            descriptor = jax.numpy.where(genomes[:, 1:2] > 1, jax.numpy.nan, found.descriptor)
+            return Evaluation(objective, descriptor)
+
+    search = Scan(Holes(6), GRID, Evolution(emitters=2, batch=12)).run(30, progress=False)
+    genomes = search.elites.payload["genome"][search.elites.occupied]
+    assert (genomes[:, 0] <= 0).all() and (genomes[:, 1] <= 1).all()
+    assert search.summary()["coverage"] > 0.1
+
+
+def test_within_double_it_computes_in_float64():
+    """Elites and metrics, where the domain's seeds are float64."""
+    with double():
+        search = Scan(Points(), Grid((8, 8), Points.bounds), Line(0.1), batch=24).run(5, progress=False)
+    assert search.elites.objective.dtype == search.elites.payload["genome"].dtype == np.float64
+
+
+def test_fewer_seeds_than_a_batch_count_as_what_they_are():
+    """Five seeds and three steps of 24."""
+
+    @dataclass(frozen=True)
+    class Few(Sphere):
+        def seeds(self, key, n):
+            return super().seeds(key, 5)
+
+    search = Scan(Few(6), GRID, Line(0.5), batch=24).run(3, progress=False)
+    assert search.history["evaluations"].tolist() == [5, 29, 53, 77] and search.summary()["evaluations"] == 77
+
+
+def test_it_can_be_looked_at_like_a_search():
+    """A map, its curves and a histogram."""
+    search = scan().run(5, progress=False)
+    viz.heatmap(search), viz.progress(search), viz.histogram(search)
+
+
+def test_its_bar_says_how_it_stands(capsys):
+    """To the end."""
+    scan().run(3)
+    assert "coverage" in capsys.readouterr().err
+
+
+def test_limits_of_a_domain_are_kept():
+    """Every joint of an arm stays within a turn."""
+    arm = Arm(5)
+    for operator in (Line(0.5, limits=arm.limits), Evolution(2.0, emitters=2, batch=12, limits=arm.limits)):
+        search = Scan(arm, Grid((9, 9), arm.bounds), operator, batch=24).run(20, progress=False)
+        assert np.abs(search.elites.payload["genome"][search.elites.occupied]).max() <= np.float32(np.pi)
+
+
+class Numpy(Sphere):
+    def evaluate(self, genomes):
+        return Evaluation(np.asarray(genomes).sum(1), np.asarray(genomes)[:, :2])
+
+
+class Silent(Sphere):
+    def evaluate(self, genomes):
+        return replace(super().evaluate(genomes), objective=None)
+
+
+class Nowhere(Sphere):
+    def evaluate(self, genomes):
+        return replace(super().evaluate(genomes), objective=genomes[:, 0] * np.nan)
+
+
+@pytest.mark.parametrize(
+    "domain, operator, settings, error, sentence",
+    [
+        (Numpy(6), Line(), {}, TypeError, "evaluate leaves jax.*search with qdkit.Search"),
+        (Words(), Line(), {}, TypeError, "searches arrays of numbers, and Words.* gave a list"),
+        (Silent(6), Line(), {}, ValueError, "both an objective and a descriptor"),
+        (Nowhere(6), Line(), {}, RuntimeError, "no seed could enter"),
+        (SPHERE, Rewrite(str, "{genome}"), {}, TypeError, "'rewrite' cannot be compiled: it has no vary"),
+        (SPHERE, Evolution(), {"batch": 64}, ValueError, "makes 540 candidates a step, not 64"),
+    ],
+    ids=["numpy", "words", "silent", "nowhere", "rewrite", "batch"],
+)
+def test_what_cannot_be_compiled_is_refused(domain, operator, settings, error, sentence):
+    """At the door, with a sentence that says what is needed."""
+    with pytest.raises(error, match=sentence):
+        Scan(domain, GRID, operator, **settings)
+
+
+def test_a_number_of_steps_is_whole_and_positive():
+    """Anything else is refused."""
+    for n in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="a whole number of steps from 1"):
+            scan().run(n, progress=False)
+
+
+def test_runs_are_neither_overwritten_nor_mixed(tmp_path):
+    """A folder with a run is not begun anew, one without is not resumed, nor with other parts, nor when damaged."""
+    scan(run=tmp_path / "a")
+    with pytest.raises(FileExistsError, match="holds a run: go on with it by resume=True"):
+        scan(run=tmp_path / "a")
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        scan(run=tmp_path / "b", resume=True)
+    with pytest.raises(ValueError, match="has seed = 0, and this search 1"):
+        scan(run=tmp_path / "a", resume=True, seed=1)
+    with pytest.raises(ValueError, match="has operator = "):
+        scan("gaussian", run=tmp_path / "a", resume=True)
+    whole = (tmp_path / "a" / FILE).read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"nonsense"):
+        (tmp_path / "a" / FILE).write_bytes(damaged)
+        with pytest.raises(RuntimeError, match="cannot be read as the state of a search"):
+            scan(run=tmp_path / "a", resume=True)
+
+
+def test_islands_are_refused_and_a_deep_cell_counts_once():
+    """What the loop cannot do is a sentence, and coverage is that of cells."""
+    domain = Sphere(4)
+    with pytest.raises(TypeError, match="one archive, not 3 islands"):
+        Scan(domain, Islands(Grid((5, 5), domain.bounds), 3), Line(0.5, 0.2), batch=16)
+    scan = Scan(domain, Deep(Grid((5, 5), domain.bounds), 3), Line(0.5, 0.2), batch=16).run(5, progress=False)
+    assert scan.history["coverage"][-1] == pytest.approx(scan.summary()["coverage"])
+    assert scan.history["qd_score"][-1] == pytest.approx(scan.summary()["qd_score"], rel=1e-5)
