@@ -21,7 +21,7 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
-    {"types", "elites", "record", "plain", "names", "programs"},
+    {"types", "elites", "record", "plain", "names", "programs", "prompts"},
     {"flow", "llm", "budget", "sandbox", "compiled", "rows"},
     {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
     {"parts", "seen", "progress", "taskrecord", "baselines"},
