@@ -23,7 +23,7 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs", "prompts"},
     {"flow", "llm", "budget", "sandbox", "compiled", "rows"},
-    {"novelty", "metrics", "ledger", "operators", "stages", *SHELVES},
+    {"novelty", "metrics", "ledger", "operators", "feedback", "stages", *SHELVES},
     {"parts", "seen", "progress", "taskrecord", "baselines"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},

@@ -212,7 +212,7 @@ def test_a_judge_and_axes_fill_what_the_domain_leaves_out():
 
 
 def test_a_judge_may_say_of_what_kind_a_candidate_is_and_that_no_judgement_came():
-    """Its features are what the axes read, and its outcome keeps a missing judgement from being the candidate's fault."""
+    """Its features are what the axes read; a judgement that did not come is not the candidate's fault."""
 
     class Bare:
         def seeds(self, key, n):
@@ -232,7 +232,6 @@ def test_a_judge_may_say_of_what_kind_a_candidate_is_and_that_no_judgement_came(
     assert search.ledger.take([0, 1, 2, 3]).outcome.tolist() == ["ok", "ok", "infrastructure", "ok"]
     assert np.flatnonzero(search.elites.occupied).tolist() == [1, 2, 3]
     assert search.summary()["errors"] == {"the server is gone": 1}
-
 
 
 def test_an_operator_is_shown_as_many_other_elites_as_it_likes_to_see():

@@ -1,0 +1,34 @@
+"""Judges: who says how good a candidate is, and of what kind, where no one can write a metric.
+
+Each is a `Judge(key, batch) -> Judgement` that fills the objective, or one axis. `Probability`, `Rating`,
+`Rubric`, `Label` and `Pairwise` ask a model; `Measured` and `Poles` do without one. `Fallback` is the
+first of several that has an answer, and a `Panel` judges quality and axes together:
+
+    panel = Panel(Rating(model, quality), (Label(model, genre, name="genre", labels=("haiku", "sonnet")),))
+    Search(domain, Grid((2,), panel.bounds, names=panel.names), operator, judge=panel)
+
+`asking` puts one question, and one more where the answer cannot be used; the forms of the questions are
+the files beside it. What was said, by whom, and the model that answered is in every candidate's notes.
+An answer that is missing stays missing: nan, and an outcome that says why; never a made-up number.
+`audit` says how far a judge can be trusted, and `noise` what its errors do to an archive.
+"""
+
+from .label import Label
+from .pairs import Strengths, strengths, win_rate
+from .pairwise import Pairwise
+from .panel import Fallback, Panel
+from .probability import Probability
+from .rating import Rating, Rubric
+
+__all__ = [
+    "Fallback",
+    "Label",
+    "Pairwise",
+    "Panel",
+    "Probability",
+    "Rating",
+    "Rubric",
+    "Strengths",
+    "strengths",
+    "win_rate",
+]
