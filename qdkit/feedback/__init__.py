@@ -13,22 +13,36 @@ An answer that is missing stays missing: nan, and an outcome that says why; neve
 `audit` says how far a judge can be trusted, and `noise` what its errors do to an archive.
 """
 
+from .forms import FORMS, Form, closest, keeping
 from .label import Label
+from .lexicon import sentiment
+from .measures import Measured, readability, repetition
 from .pairs import Strengths, strengths, win_rate
 from .pairwise import Pairwise
 from .panel import Fallback, Panel
+from .poles import Hashed, Poles
 from .probability import Probability
 from .rating import Rating, Rubric
 
 __all__ = [
+    "FORMS",
     "Fallback",
+    "Form",
+    "Hashed",
     "Label",
+    "Measured",
     "Pairwise",
     "Panel",
+    "Poles",
     "Probability",
     "Rating",
     "Rubric",
     "Strengths",
+    "closest",
+    "keeping",
+    "readability",
+    "repetition",
+    "sentiment",
     "strengths",
     "win_rate",
 ]

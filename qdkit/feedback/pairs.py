@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-
 UNBOUNDED = 12.0  # log-odds that no number of comparisons shows
 
 
