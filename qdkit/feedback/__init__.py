@@ -13,6 +13,7 @@ An answer that is missing stays missing: nan, and an outcome that says why; neve
 `audit` says how far a judge can be trusted, and `noise` what its errors do to an archive.
 """
 
+from .audit import Audit, audit
 from .forms import FORMS, Form, closest, keeping
 from .label import Label
 from .lexicon import sentiment
@@ -26,6 +27,7 @@ from .rating import Rating, Rubric
 
 __all__ = [
     "FORMS",
+    "Audit",
     "Fallback",
     "Form",
     "Hashed",
@@ -38,6 +40,7 @@ __all__ = [
     "Rating",
     "Rubric",
     "Strengths",
+    "audit",
     "closest",
     "keeping",
     "readability",

@@ -24,7 +24,7 @@ def strengths(
 
     first, second: int `[n]`, what was compared. won: float `[n]`, 1 where the first won, 0 where the
       second did, ½ for a tie.
-    prior: weight of `Σ s² / 2`; without one, things that always won have no finite strength (ValueError).
+    prior: weight of `(Σ s² + b²) / 2`; without one, what always won has no finite strength (ValueError).
     position: whether `b` is fitted. A judge that prefers what comes first flattens all strengths unless it is.
     """
     a, b, y = np.asarray(first), np.asarray(second), np.asarray(won, float)
@@ -35,7 +35,7 @@ def strengths(
     design[rows, b] -= 1.0
     design[:, items] = float(position)
     # The likelihood does not know the mean of the strengths, and the judge's place only if it is asked for.
-    ridge = np.diag([prior] * items + [float(not position)])
+    ridge = np.diag([prior] * items + [prior if position else 1.0])
     ridge[:items, :items] += 1 / items
     theta = np.zeros(items + 1)
     for _ in range(50):  # Newton; the likelihood is concave
