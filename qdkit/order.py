@@ -60,7 +60,8 @@ class Order:
         budget = Budget.parse(self.budget) if self.budget else Budget()
         if self.evaluations is not None:
             return replace(budget, evaluations=self.evaluations)
-        return budget if budget.limits() else Budget(**LIMITS[self.kind])
+        usual = {name: value for name, value in self._usual().items() if name != "batch"}
+        return budget if budget.limits() else Budget(**usual)
 
     @property
     def kind(self) -> str:
@@ -74,9 +75,10 @@ class Order:
 
     def search(self, run: Path, *, resume: bool = False) -> Search:
         """The search, in its folder."""
+        from qdkit.llm import LLM
         from qdkit.search import Search
 
-        batch = BATCH[self.kind] if self.batch is None else self.batch
+        batch = self._usual()["batch"] if self.batch is None else self.batch
         budget = self.limits()
         domain = self.part()
         cells = catalog.ARCHIVES[self.archive]
@@ -85,7 +87,13 @@ class Order:
         at_once = 16 if self.model and self.baseline != "chain" else 1
         in_flight = at_once if self.in_flight is None else self.in_flight
         place: dict[str, Any] = {"budget": budget, "run": run, "resume": resume}
-        return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **place)
+        judge = catalog.judge(domain, LLM(self.model[0]) if self.model else None)
+        return Search(domain, archive, operator, batch=batch, seed=self.seed, judge=judge, in_flight=in_flight, **place)
+
+    def _usual(self) -> dict[str, Any]:
+        """What holds where nothing is said: the domain's own, else that of its kind."""
+        own = getattr(catalog.found(self.domain), "usual", {})
+        return {"batch": BATCH[self.kind], **LIMITS[self.kind], **own.get(self.kind, {})}
 
     def _operator(self, domain: Any, batch: int) -> Any:
         """The models in a portfolio, or the operator for numbers or texts; both if both are named, and for programs."""

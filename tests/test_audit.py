@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from qdkit.feedback import Label, Measured, Pairwise, Rating, audit, closest
+from qdkit.feedback import Label, Measured, Pairwise, Rating, audit, closest_form
 from qdkit.feedback.trials import Grade, concordance, sign_test
 from qdkit.testing import ModelServer
 from qdkit.types import Judgement
@@ -103,7 +103,7 @@ POEMS = ["An old silent pond\nA frog jumps into the pond\nSplash silence again",
 
 def test_labels_are_audited_as_labels():
     """Their shares, with none of these, the same again, the same dressed otherwise, the same as a person's."""
-    judge = Measured(closest, name="form", bounds=("haiku", "sonnet", "limerick", "hymn", "ballad"))
+    judge = Measured(closest_form, name="form", bounds=("haiku", "sonnet", "limerick", "hymn", "ballad"))
     made = {
         finding.about: finding for finding in audit(judge, POEMS, [(POEMS[0], "haiku"), (POEMS[1], "ballad")]).findings
     }

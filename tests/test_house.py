@@ -23,8 +23,8 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs", "prompts"},
     {"flow", "llm", "budget", "sandbox", "compiled", "rows"},
-    {"novelty", "metrics", "ledger", "operators", "feedback", "stages", *SHELVES},
-    {"parts", "seen", "progress", "taskrecord", "baselines"},
+    {"novelty", "metrics", "ledger", "operators", "feedback", "stages"},
+    {"parts", "seen", "progress", "taskrecord", "baselines", *SHELVES},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
     {"runs", "order"},

@@ -17,8 +17,8 @@ from qdkit.feedback import (
     Hashed,
     Measured,
     Poles,
-    closest,
-    keeping,
+    closest_form,
+    form_kept,
     readability,
     repetition,
     sentiment,
@@ -135,7 +135,7 @@ def test_other_endings_and_the_same_word_do_not_rhyme(pair):
 @pytest.mark.parametrize("name", POEMS)
 def test_a_poem_is_of_its_form(name):
     """Known poems keep their own form nearly in full, and no other better."""
-    assert closest(POEMS[name]) == name and FORMS[name](POEMS[name]) > 0.85  # Lear repeats his first rhyme
+    assert closest_form(POEMS[name]) == name and FORMS[name](POEMS[name]) > 0.85  # Lear repeats his first rhyme
 
 
 @pytest.mark.parametrize("name", POEMS)
@@ -151,9 +151,9 @@ def test_a_poem_loses_its_form_with_its_lines(name):
 def test_degrees_lie_between_0_and_1(text):
     """Whatever the text; and blank lines do not count."""
     degrees = [form(text) for form in FORMS.values()]
-    assert all(0 <= degree <= 1 for degree in degrees) and keeping(text) == max(degrees)
+    assert all(0 <= degree <= 1 for degree in degrees) and form_kept(text) == max(degrees)
     assert degrees == [form(text.replace("\n", "\n\n") + "\n") for form in FORMS.values()]
-    assert (closest(text) is None) == (max(degrees) < 0.5)
+    assert (closest_form(text) is None) == (max(degrees) < 0.5)
 
 
 def test_a_form_counts_lines_beats_and_rhymes():
@@ -205,11 +205,11 @@ def test_a_measure_is_a_judge():
     """Of numbers, or of labels by their number; what has none is invalid, with the measure's name in the notes."""
     length = Measured(lambda text: len(text) or None, name="length", bounds=(0, 9))
     np.testing.assert_equal(values(length, "ab", "", "abc"), [2, np.nan, 3])
-    form = Measured(closest, name="form", bounds=tuple(FORMS))
+    form = Measured(closest_form, name="form", bounds=tuple(FORMS))
     made = form(KEY, Batch.unevaluated(Proposal.of([HAIKU, "prose"], "test")))
     assert made.value[0] == list(FORMS).index("haiku") and made.outcome.tolist() == ["ok", "invalid"]
-    assert made.notes[0] == {"judged": {"form": {"value": 0.0, "by": "closest", "label": "haiku"}}}
-    assert made.notes[1]["error"] == "form: closest says nothing of it" and made.count.tolist() == [1, 0]
+    assert made.notes[0] == {"judged": {"form": {"value": 0.0, "by": "closest_form", "label": "haiku"}}}
+    assert made.notes[1]["error"] == "form: closest_form says nothing of it" and made.count.tolist() == [1, 0]
 
 
 def test_poles_are_0_and_1_and_what_is_like_neither_is_a_half():

@@ -14,7 +14,7 @@ An answer that is missing stays missing: nan, and an outcome that says why; neve
 """
 
 from .audit import Audit, audit
-from .forms import FORMS, Form, closest, keeping
+from .forms import FORMS, Form, closest_form, form_kept
 from .label import Label
 from .lexicon import sentiment
 from .measures import Measured, readability, repetition
@@ -25,8 +25,17 @@ from .poles import Hashed, Poles
 from .probability import Probability
 from .rating import Rating, Rubric
 
+# Measures by name, for the command line.
+MEASURES = {
+    "sentiment": Measured(sentiment, "sentiment", (-1.0, 1.0)),
+    "readability": Measured(readability, "readability", (0.0, 100.0)),
+    "repetition": Measured(repetition, "repetition"),
+    "form": Measured(closest_form, "form", tuple(FORMS)),
+}
+
 __all__ = [
     "FORMS",
+    "MEASURES",
     "Audit",
     "Fallback",
     "Form",
@@ -41,8 +50,8 @@ __all__ = [
     "Rubric",
     "Strengths",
     "audit",
-    "closest",
-    "keeping",
+    "closest_form",
+    "form_kept",
     "readability",
     "repetition",
     "sentiment",

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-
 from qdkit.feedback.sounds import beats, rhyme
 
 
@@ -36,15 +34,19 @@ class Form:
         stanzas = min(max(round(len(lines) / len(self.lines)), least), most)
         wanted = stanzas * len(self.lines)
         there = min(len(lines), wanted) / max(len(lines), wanted)
-        near = np.mean([_near(beats(line), *self.lines[i % len(self.lines)]) for i, line in enumerate(lines[:wanted])])
+        near = _mean([_near(beats(line), *self.lines[i % len(self.lines)]) for i, line in enumerate(lines[:wanted])])
         kept = max((self._kept(lines, scheme * stanzas) for scheme in self.schemes), default=near)
-        return float(there * (near + kept) / 2)
+        return there * (near + kept) / 2
 
     def _kept(self, lines: Sequence[str], scheme: str) -> float:
         """The part of the rhymes within stanzas that are kept."""
         same = lambda i, j: scheme[i] == scheme[j] != "-" and i // len(self.lines) == j // len(self.lines)
         pairs = [(i, j) for i, j in combinations(range(len(scheme)), 2) if same(i, j)]
-        return float(np.mean([j < len(lines) and rhyme(lines[i], lines[j]) for i, j in pairs]))
+        return _mean([float(j < len(lines) and rhyme(lines[i], lines[j])) for i, j in pairs])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _near(found: int, least: int, most: int) -> float:
@@ -63,13 +65,13 @@ FORMS: Mapping[str, Form] = {
 FORMLESS = 0.5  # a degree below which a text is of no form
 
 
-def closest(text: str, forms: Mapping[str, Form] = FORMS) -> str | None:
+def closest_form(text: str, forms: Mapping[str, Form] = FORMS) -> str | None:
     """The form that a text keeps best, the first where two are equal; None where it keeps none by half."""
     degrees = {name: form(text) for name, form in forms.items()}
     best = max(degrees, key=lambda name: degrees[name])
     return best if degrees[best] >= FORMLESS else None
 
 
-def keeping(text: str) -> float:
+def form_kept(text: str) -> float:
     """How well a text keeps the form that it keeps best, in [0, 1]."""
     return max(form(text) for form in FORMS.values())

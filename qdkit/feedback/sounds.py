@@ -7,6 +7,7 @@ rhymes to the ear are missed. It is the same guess for every candidate.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 SILENT = "|".join(
     (
@@ -71,6 +72,7 @@ def words(text: str) -> list[str]:
     return [word.replace("’", "'") for word in re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower())]
 
 
+@lru_cache(100_000)
 def syllables(word: str) -> int:
     """How many syllables a word of lower case has: its groups of vowels, but for an e that is silent; 1 at least."""
     word = re.sub(r"'s$|'", "", word)
@@ -87,15 +89,21 @@ def beats(line: str) -> int:
 
 def ending(line: str) -> str:
     """How a line sounds from its last vowel on; "" for one without words."""
-    last = words(line)[-1:]
-    if not last:
-        return ""
-    word = re.sub(r"'s$|'", "", last[0])
-    known = next((sound for spelling, sound in ENDINGS if re.search(spelling, word)), "")
-    found = re.search(r"[aeiouy]+[^aeiouy]*(?:e|es)?$", word)
-    return known or (found[0] if found else word)
+    return _sound(last) if (last := _last(line)) else ""
 
 
 def rhyme(a: str, b: str) -> bool:
     """Whether two lines end alike in sound, though not in the same word."""
-    return ending(a) != "" and ending(a) == ending(b) and words(a)[-1] != words(b)[-1]
+    return ending(a) != "" and ending(a) == ending(b) and _last(a) != _last(b)
+
+
+def _last(line: str) -> str:
+    return next(iter(words(line)[-1:]), "")
+
+
+@lru_cache(100_000)
+def _sound(word: str) -> str:
+    word = re.sub(r"'s$|'", "", word)
+    known = next((sound for spelling, sound in ENDINGS if re.search(spelling, word)), "")
+    found = re.search(r"[aeiouy]+[^aeiouy]*(?:e|es)?$", word)
+    return known or (found[0] if found else word)

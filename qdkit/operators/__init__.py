@@ -1,5 +1,6 @@
 """Operators: the ways in which new genomes are made out of elites."""
 
+from .cutup import CutUp
 from .edits import Cross, Full, Patch, Repair, programmer
 from .emitter import Emitter, cma_me
 from .gaussian import Gaussian
@@ -11,6 +12,7 @@ from .syntax import Syntax, mutated
 
 __all__ = [
     "Cross",
+    "CutUp",
     "Emitter",
     "Full",
     "Gaussian",
