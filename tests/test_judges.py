@@ -325,6 +325,8 @@ def test_strengths_are_the_likeliest():
     assert fitted.strength == pytest.approx([0.871051, 0.254330, -1.125382], abs=1e-5) and fitted.position == 0
     with pytest.raises(ValueError, match="give a prior"):
         strengths([0, 0], [1, 1], [1, 1], position=False)
+    with pytest.raises(ValueError, match="give a prior"):
+        strengths([0, 1, 2, 3], [1, 0, 3, 2], [1, 1, 1, 1], position=False)
     assert np.isfinite(strengths([0, 0], [1, 1], [1, 1], prior=0.1, position=False).strength).all()
 
 
@@ -576,6 +578,16 @@ def test_the_order_of_rows_does_not_matter(asked, kind):
         said(JUDGES[kind](model), *order)
         bodies.append(sorted(json.dumps(exchange.body) for exchange in server.log))
     assert bodies[0] == bodies[1] == bodies[2]
+
+
+def test_recorded_judgements_play_without_a_server(asked, tmp_path):
+    """With the file a judge needs neither key nor network, and says the same; ratings of one text keep their order."""
+    model, server = asked([rated(4), rated(8), rated(3), rated(9)])
+    there = said(Rating(qdkit.Recorded(model, tmp_path / "answers.jsonl"), QUESTION, n=2), "waves", "foam")
+    alone = LLM("m", base_url="http://127.0.0.1:9/v1", patience=0.1)
+    back = said(Rating(qdkit.Recorded(alone, tmp_path / "answers.jsonl"), QUESTION, n=2), "waves", "foam")
+    assert [row[0] for row in there] == [row[0] for row in back] == [6, 6] and back[0][2]["scores"] == [4, 8]
+    assert len(server.log) == 4
 
 
 # Prompts.

@@ -24,7 +24,8 @@ def strengths(
 
     first, second: int `[n]`, what was compared. won: float `[n]`, 1 where the first won, 0 where the
       second did, ½ for a tie.
-    prior: weight of `(Σ s² + b²) / 2`; without one, what always won has no finite strength (ValueError).
+    prior: weight of `(Σ s² + b²) / 2`; without one, what always won, or never met the rest, has no
+      finite strength (ValueError).
     position: whether `b` is fitted. A judge that prefers what comes first flattens all strengths unless it is.
     """
     a, b, y = np.asarray(first), np.asarray(second), np.asarray(won, float)
@@ -41,13 +42,16 @@ def strengths(
     for _ in range(50):  # Newton; the likelihood is concave
         p = 1 / (1 + np.exp(-design @ theta))
         gradient = design.T @ (y - p) - ridge @ theta
-        step = np.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]) + ridge, gradient)
+        try:
+            step = np.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]) + ridge, gradient)
+        except np.linalg.LinAlgError:
+            break
         theta += step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-9:
             return Strengths(theta[:items] - theta[:items].mean(), float(theta[items]))
         if np.abs(theta).max() > UNBOUNDED:
             break
-    raise ValueError("something won or lost every comparison, so its strength has no bound: give a prior")
+    raise ValueError("something won or lost against all it was compared with, or never met the rest: give a prior")
 
 
 def win_rate(won: Sequence[float], stood_first: Sequence[bool], position: float) -> float:
