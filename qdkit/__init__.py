@@ -30,7 +30,7 @@ _HOME = {
     "Search": "qdkit.search",
     "load": "qdkit.runs",
 }
-_ROOMS = ("archives", "domains", "metrics", "operators", "testing", "viz")
+_ROOMS = ("archives", "domains", "feedback", "metrics", "operators", "testing", "viz")
 
 __all__ = [*_HOME, *_ROOMS]
 
