@@ -102,17 +102,22 @@ POEMS = ["An old silent pond\nA frog jumps into the pond\nSplash silence again",
 
 
 def test_labels_are_audited_as_labels():
-    """Their shares, with none of these, the same again, the same dressed otherwise, the same as a person's."""
+    """Their shares, the same again, the same dressed otherwise, the same as a person's."""
     judge = Measured(closest_form, name="form", bounds=("haiku", "sonnet", "limerick", "hymn", "ballad"))
-    made = {
-        finding.about: finding for finding in audit(judge, POEMS, [(POEMS[0], "haiku"), (POEMS[1], "ballad")]).findings
-    }
-    assert (
-        made["base rate"].figures == {"haiku": 0.5, "none of these": 0.5}
-        and "add what is missing" in made["base rate"].says
-    )
+    labelled = [(POEMS[0], "haiku"), (POEMS[1], "ballad")]
+    made = {finding.about: finding for finding in audit(judge, POEMS, labelled).findings}
+    assert made["base rate"].figures == {"haiku": 1.0} and made["missing answers"].figures == {"missing": 0.5}
     assert made["steadiness"].figures == {"same again": 1.0} and made["agreement"].figures == {"same label": 0.5}
     assert made["formatting"].figures["same unchanged"] == 1.0
+
+
+def test_what_fits_no_label_is_counted_as_an_answer():
+    """None of these is no missing answer, and where it is common the labels are at fault."""
+    ask = lambda prompt: json.dumps({"rationale": "so", "label": "sea" if "the sea" in prompt else "none of these"})
+    judge = Label(ask, "{genome}", labels=("sea", "sand"))
+    made = {finding.about: finding for finding in audit(judge, ["the sea", "a gull"]).findings}
+    assert made["base rate"].figures == {"sea": 0.5, "none of these": 0.5}
+    assert "add what is missing" in made["base rate"].says and made["missing answers"].figures == {"missing": 0.0}
 
 
 def prefers(rule):

@@ -114,7 +114,7 @@ def audit(
     said = [judgement_of(judge, jax.random.fold_in(key, i), batch) for i in range(repeats)]
     values = np.array([judgement.value for judgement in said])
     bounds = bounds_of(judge)
-    findings = [trials.answers(said), trials.base_rate(values, bounds), trials.steadiness(values, bounds)]
+    findings = [trials.answers(said), trials.base_rate(said, bounds), trials.steadiness(values, bounds)]
     if isinstance(judge, Pairwise):
         both = judgement_of(replace(judge, position=None), key, batch)
         findings.append(trials.position([note["judged"][judge.name] for note in both.notes or ()]))

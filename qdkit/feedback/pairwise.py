@@ -59,21 +59,23 @@ class Pairwise(Asking):
 
     def verdict(self, key: Key, genome: Genome) -> Verdict:
         """The win rate over all comparisons that could be read."""
-        said: list[tuple[bool, Verdict]] = []
+        said: list[tuple[int, bool, Verdict]] = []
         unread: list[Verdict] = []
         for number, other in enumerate(self.against):
             orders = self._orders(key, genome, number)
             pair = [asked(self.ask, self.question(genome, other, first), self.read) for first in orders]
             failed = [verdict for verdict in pair if not verdict.answers]
-            said += [] if failed else zip(orders, pair, strict=True)  # one order alone would tell of its place
+            if not failed:  # one order alone would tell of its place
+                said += [(number, *row) for row in zip(orders, pair, strict=True)]
             unread += failed
             if any(verdict.outcome == Outcome.INFRASTRUCTURE for verdict in failed):
                 break  # a server that stays away is not waited for again and again
         if unread and (not said or unread[-1].outcome == Outcome.INFRASTRUCTURE):
             return unread[-1]._replace(notes={"by": by(self), **unread[-1].notes})
-        stood_first = [first for first, _ in said]
-        won = [verdict.value if first else 1 - verdict.value for first, verdict in said]
-        told = {"by": by(self), **said[0][1].notes, "won": won, "stood_first": stood_first}
+        stood_first = [first for _, first, _ in said]
+        won = [verdict.value if first else 1 - verdict.value for _, first, verdict in said]
+        told = {"by": by(self), **said[0][2].notes, "won": won, "stood_first": stood_first}
+        told["against"] = [number for number, _, _ in said]
         return Verdict(win_rate(won, stood_first, self.position or 0.0), len(said), told)
 
     def read(self, answer: Answer) -> Reading:

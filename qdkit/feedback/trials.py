@@ -54,19 +54,20 @@ def answers(said: Sequence[Judgement]) -> Finding:
     )
 
 
-def base_rate(values: np.ndarray, bounds: Any) -> Finding:
+def base_rate(said: Sequence[Judgement], bounds: Any) -> Finding:
     """What it says most of the time, whatever it is asked about."""
+    values = np.concatenate([judgement.value[np.asarray(judgement.count) > 0] for judgement in said])
+    known = values[np.isfinite(values)]
+    if not len(values if has_labels(bounds) else known):
+        return Finding("base rate", {}, Grade.UNKNOWN, "It gave no value at all.")
     if has_labels(bounds):
-        counts = Counter("none of these" if math.isnan(v) else bounds[int(v)] for v in values.ravel())
+        counts = Counter("none of these" if math.isnan(v) else bounds[int(v)] for v in values)
         (top, most), none = counts.most_common(1)[0], counts["none of these"] / values.size
         figures: dict[str, Any] = {label: count / values.size for label, count in counts.most_common()}
         if none > 0.2:
             return Finding("base rate", figures, Grade.FAIR, f"{none:.0%} fit no label: add what is missing.")
         grade = Grade.POOR if most / values.size > 0.95 else Grade.FAIR if most / values.size > GOOD else Grade.GOOD
         return Finding("base rate", figures, grade, f"It says {top!r} in {most / values.size:.0%} of all cases.")
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return Finding("base rate", {}, Grade.UNKNOWN, "It gave no value at all.")
     figures = {"mean": known.mean(), "least": known.min(), "most": known.max()}
     low, high = bounds if bounds is not None else (known.min(), known.max())
     edge = 0.05 * (high - low)
@@ -116,10 +117,10 @@ def position(told: Sequence[Mapping[str, Any]]) -> Finding:
     first, second, won = [], [], []
     agree = []
     for i, note in enumerate(told):
-        pairs = [*zip(note.get("won", ()), note.get("stood_first", ()), strict=True)]
+        pairs = [*zip(*(note.get(part, ()) for part in ("won", "stood_first", "against")), strict=True)]
         agree += [a[0] == b[0] for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
-        for number, (score, stood_first) in enumerate(pairs):
-            other = len(told) + number // 2
+        for score, stood_first, number in pairs:
+            other = len(told) + number
             first.append(i if stood_first else other)
             second.append(other if stood_first else i)
             won.append(score if stood_first else 1 - score)
