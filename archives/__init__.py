@@ -5,5 +5,6 @@ if __name__ != "qdkit.archives":
 
 from .cvt import CVT
 from .grid import Grid
+from .islands import Islands, Migrate, Reset, Spawn
 
-__all__ = ["CVT", "Grid"]
+__all__ = ["CVT", "Grid", "Islands", "Migrate", "Reset", "Spawn"]

@@ -95,6 +95,11 @@ class CVT(Archive):
         """How many numbers make a descriptor."""
         return self.centroids.shape[1]
 
+    @property
+    def centres(self) -> np.ndarray:
+        """float64 `[C, d]`: the centroids."""
+        return np.asarray(self.centroids)
+
     @jax.jit
     def cell(self, descriptor: jax.Array) -> jax.Array:
         """int32 `[n]`. A nan belongs to no cell; what is outside the box as `outside` says."""

@@ -87,6 +87,12 @@ class Grid(Archive):
         edges = np.asarray(given, np.float64)
         return np.linspace(edges[0], edges[1], size + 1) if len(edges) == 2 else edges
 
+    @property
+    def centres(self) -> np.ndarray:
+        """float64 `[C, d]`: the middle of each cell; of a label, its number."""
+        middles = [(edges[:-1] + edges[1:]) / 2 for edges in map(self.edges, range(self.axes))]
+        return np.stack(np.meshgrid(*middles, indexing="ij"), -1).reshape(self.cells, self.axes)
+
     @jax.jit
     def cell(self, descriptor: jax.Array) -> jax.Array:
         """int32 `[n]`. A nan belongs to no cell; what is outside the box as `outside` says."""

@@ -23,8 +23,8 @@ from types import ModuleType
 from typing import Any
 
 from qdkit.flow import Failure, attempt
-from qdkit.plain import visible
-from qdkit.programs import MEASURES, Files, blocks, changed_outside, measures
+from qdkit.plain import to_json, visible
+from qdkit.programs import MEASURES, Files, blocks, changed_outside, form, measures
 from qdkit.sandbox import Ran, Sandbox, in_words
 from qdkit.types import Evaluation, Genomes, Key, Outcome
 
@@ -124,6 +124,12 @@ class Program:
         """The program to start from. Starts the sandbox, and raises RuntimeError if that cannot be."""
         assert self.level
         return [dict(self.files)]
+
+    def form(self, genome: Files) -> str:
+        """What of a program counts where two are compared (`qdkit.programs.form`), and what it breaks of the frame."""
+        if not isinstance(genome, Mapping) or not all(isinstance(text, str) for text in genome.values()):
+            return to_json(genome)
+        return f"{changed_outside(self.files, genome)}\n{form(genome)}"
 
     def evaluate(self, genomes: Sequence[Files]) -> Evaluation:
         """Each program run and refereed, `workers` of them at once."""

@@ -21,6 +21,7 @@ _HOME = {
     "Embedder": "qdkit.llm",
     "Evaluation": "qdkit.types",
     "Judgement": "qdkit.types",
+    "Lessons": "qdkit.lessons",
     "LLM": "qdkit.llm",
     "Operator": "qdkit.types",
     "Outcome": "qdkit.types",
@@ -28,9 +29,10 @@ _HOME = {
     "Question": "qdkit.llm",
     "Recorded": "qdkit.llm",
     "Search": "qdkit.search",
+    "Shown": "qdkit.shown",
     "load": "qdkit.runs",
 }
-_ROOMS = ("archives", "domains", "feedback", "metrics", "operators", "testing", "viz")
+_ROOMS = ("archives", "domains", "feedback", "metrics", "operators", "parents", "stopping", "testing", "viz")
 
 __all__ = [*_HOME, *_ROOMS]
 

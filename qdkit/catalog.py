@@ -117,8 +117,7 @@ def rebuilt(description: Mapping[str, Any]) -> Any:
     kind = getattr(importlib.import_module(own[1]), own[2], None)
     if not (inspect.isclass(kind) and is_dataclass(kind)):
         return None
-    inner = lambda value: rebuilt(value) if isinstance(value, Mapping) and "is" in value else _frozen(value)
-    settings = {name: inner(value) for name, value in description["with"].items()}
+    settings = {name: _frozen(value) for name, value in description["with"].items()}
     known = all(settings[name] is not None or value is None for name, value in description["with"].items())
     return kind(**settings) if known else None
 
@@ -180,7 +179,13 @@ def _said(doc: str) -> dict[str, str]:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+    """A setting as it was: a part for its description, a tuple for a list; None for a part that cannot be rebuilt."""
+    if isinstance(value, Mapping) and "is" in value:
+        return rebuilt(value)
+    if isinstance(value, list):
+        held = tuple(map(_frozen, value))
+        return None if any(new is None and old is not None for new, old in zip(held, value, strict=True)) else held
+    return value
 
 
 # What the command line calls archives and operators: functions of the domain whose settings become options.
@@ -291,6 +296,68 @@ def polish(domain: Any, batch: int) -> Any:
     return Polish(improve, gaussian_shake(0.05))
 
 
+def parents(
+    domain: Any,
+    *,
+    parents: Literal["uniform", "weighted", "rank", "curious", "novel"] = "uniform",
+    fresh: float = 0.0,
+    aim: Literal["nothing", "empty", "weak"] = "nothing",
+) -> Any:
+    """The rule by which parents are chosen.
+
+    parents: every elite alike (uniform), good ones with few children (weighted), by rank, those whose children enter
+      the map (curious), or those that stand alone (novel).
+    fresh: share of the candidates that are made from a seed of the domain.
+    aim: give half of the candidates a cell to aim for, an empty or a weak one nearby; models are told.
+    """
+    from qdkit.parents import Curious, Fresh, Novel, PowerLaw, Towards, Uniform, Weighted
+
+    known: dict[str, Any] = {
+        "uniform": Uniform(),
+        "weighted": Weighted(),
+        "rank": PowerLaw(),
+        "curious": Curious(),
+        "novel": Novel(),
+    }
+    rule = known[parents] if aim == "nothing" else Towards(known[parents], aim)
+    return Fresh(rule, fresh) if fresh else rule
+
+
+def islands(archive: Any, *, islands: int = 1, migrate: int = 50) -> Any:
+    """The archive, or that many of it.
+
+    islands: separate populations; 1 is none.
+    migrate: steps until each sends a tenth of its elites, as copies, to the next.
+    """
+    from qdkit.archives import Islands, Migrate
+
+    return archive if islands == 1 else Islands(archive, islands, changes=(Migrate(migrate),))
+
+
+def lessons(domain: Any, ask: Any, *, lessons: int = 0) -> Any:
+    """What writes down what has been learnt, for the prompts to come; None where nothing does.
+
+    lessons: after how many candidates, again and again, a model writes what the search has learnt; 0 is never.
+    """
+    from qdkit.lessons import Lessons
+
+    return Lessons(ask, every=lessons, task=getattr(domain, "task", "")) if lessons else None
+
+
+def stop(domain: Any, *, target: float | None = None, patience: int | None = None) -> Any:
+    """When the search has done enough, beside what it may spend; None where nothing says so.
+
+    target: stop when the best objective is at least this.
+    patience: stop when so many evaluations have not raised the QD score.
+    """
+    from qdkit.stopping import Stagnation, Target
+
+    rules: list[Any] = [] if target is None else [Target(target)]
+    rules += [] if patience is None else [Stagnation(patience)]
+    return None if not rules else rules[0] if len(rules) == 1 else rules[0] | rules[1]
+
+
+STEERING: tuple[Callable[..., Any], ...] = (parents, islands, lessons, stop)
 ARCHIVES: dict[str, Callable[..., Any]] = {"grid": grid, "cvt": cvt}
 NUMERIC: dict[str, Callable[..., Any]] = {"line": line, "gaussian": gaussian, "cma-me": cma_me}
 OPERATORS: dict[str, dict[str, Callable[..., Any]]] = {

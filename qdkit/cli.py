@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qdkit.comparison import Comparison, Difference, Spread
     from qdkit.search import Search
     from qdkit.seen import Seen
+    from qdkit.stopping import Stop
 
 HELP = """Quality-diversity search: many good, different answers instead of one.
 
@@ -64,6 +65,7 @@ def run(
     in_flight: int | None = None,
     budget: str | None = None,
     baseline: Baseline | None = None,
+    novelty: Literal["distinct", "none"] = "distinct",
     against: Annotated[list[Baseline] | None, Parameter(negative="", consume_multiple=True)] = None,
     **settings: Any,
 ) -> None:
@@ -100,15 +102,19 @@ def run(
     baseline
         Search without the map, to see what it is worth: make each candidate from the seeds (independent), the one
         before (chain), the best so far (climb) or fresh seeds (multistart). See `qdkit compare`.
+    novelty
+        What is not tried because it is known: the same text, or the same program but for its looks (distinct); or try
+        everything (none).
     against
         Then also search with these baselines, as many evaluations each, into folders within the run's, and show all of
         them beside each other.
     """
     domain = _runnable(domain, settings)
-    said = (domain, evaluations, seed, batch, archive, operator, tuple(model or ()), in_flight, budget, baseline)
+    models = tuple(model or ())
+    said = (domain, evaluations, seed, batch, archive, operator, models, in_flight, budget, baseline, novelty)
     order, path = Order(*said, settings), out or _free_folder(domain)
     search = _begun(order, path)
-    _go(search)
+    _go(search, order.until())
     if against:
         _baselines(replace(order, budget=None, evaluations=search.commits[-1].evaluations), path, against)
 
@@ -141,7 +147,7 @@ def resume(
         raise ValueError(f"{run} searches a domain of your own: name it again, --domain {order.domain}")
     changed: dict[str, Any] = {"evaluations": evaluations, "budget": budget, "domain": domain}
     order = replace(order, **{name: value for name, value in changed.items() if value is not None})
-    _go(order.search(run, resume=True))
+    _go(order.search(run, resume=True), order.until())
 
 
 def show(
@@ -276,6 +282,7 @@ def _with_settings(command: Callable[..., None], words: Sequence[str]) -> Callab
         }
         parts["Operator"] = catalog.operator(part, operator) if operator or "--model" not in words else None
         parameters += [option for title, part in parts.items() if part for option in _options(Group(title), part)]
+        parameters += [option for part in catalog.STEERING for option in _options(Group("Steering"), part)]
 
     @functools.wraps(command)
     def with_settings(*args: Any, **settings: Any) -> None:
@@ -327,8 +334,8 @@ def _free_folder(domain: str) -> Path:
     return next(path for i in range(1, sys.maxsize) if not (path := Path("results", f"{name}-{i}")).exists())
 
 
-def _go(search: Search) -> None:
-    """Runs until its budget is used up, then shows what came of it."""
+def _go(search: Search, until: Stop | None) -> None:
+    """Runs until its budget is used up, or `until` says that it is enough, then shows what came of it."""
     from rich import print
     from rich.text import Text
 
@@ -339,7 +346,7 @@ def _go(search: Search) -> None:
     told = f" into {search.archive.cells:,} cells, kept in {path}"
     print(Text.assemble((type(search.domain).__name__, "bold"), visible(told)))
     try:
-        search.run()
+        search.run(until=until)
     except KeyboardInterrupt:
         print(Text.assemble("stopped; go on with ", (visible(f"qdkit resume {path}"), "bold")))
         raise

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qdkit import metrics
 from qdkit.baselines import Single
 from qdkit.elites import NOWHERE, Archive, double
-from qdkit.seen import Seen
+from qdkit.seen import Diversity, Seen
 
 COSTS = {"evaluations": "evaluations", "calls": "calls of models", "cpu": "CPU seconds"}
 MEASURES = {"best": "best objective", "qd_score": "QD score", "coverage": "coverage"}
@@ -26,6 +27,7 @@ TOLD_FIRST = {"operator": 0, "archive": 1, "batch": 2}
 FOLLOWS = {"seed", "cells", "genome"}  # from what is told
 ENOUGH = 5  # runs of a group from which an interval is worth its name
 RESAMPLES = 10_000
+MOST = 256  # elites of a run whose diversity is compared: the cost grows with their cube
 CHUNK = 4096  # descriptors whose cells are looked up at once, so that jax compiles once for all runs
 
 History = Mapping[str, np.ndarray]
@@ -123,8 +125,6 @@ def compared(runs: Sequence[Seen], archive: Archive | None = None) -> Comparison
 
     Raises ValueError for runs that searched different things, have no steps, or an archive unknown here.
     """
-    if not runs:
-        raise ValueError("name at least one run to compare")
     _check(runs)
     archive = _map(runs) if archive is None else archive
     settings = [{name: value for name, value in run.ledger.about.items() if name != "seed"} for run in runs]
@@ -136,6 +136,20 @@ def compared(runs: Sequence[Seen], archive: Archive | None = None) -> Comparison
         paths = tuple(str(run.ledger.path or "") for run in mine)
         groups.append(Group(name, paths, seeds, tuple(replayed(run, archive) for run in mine)))
     return Comparison(archive, tuple(groups), tuple(_remarks(groups, runs)))
+
+
+def diversity(runs: Sequence[Seen]) -> list[Diversity]:
+    """How different the elites of each run are, as the run stands: at equal n, and numbers in one unit for all.
+
+    n is the number of elites of the run that has the fewest, `MOST` at most. This is no measure of `Comparison`,
+    which tells of every step: it would take the genomes of the elites of each.
+
+    Raises ValueError for runs that searched different things, or have no steps.
+    """
+    _check(runs)
+    n = min(MOST, *(metrics.occupied(run.elites) for run in runs))
+    numbers = [np.asarray(genome) for run in runs if isinstance(genome := run.pool.genome, np.ndarray)]
+    return [run.diversity(n, np.concatenate(numbers) if numbers else None) for run in runs]
 
 
 def replayed(run: Seen, archive: Archive) -> History:
@@ -191,6 +205,8 @@ def exceeds(values: np.ndarray, others: np.ndarray) -> tuple[float, float, float
 
 def _check(runs: Sequence[Seen]) -> None:
     """Refuses what cannot be compared."""
+    if not runs:
+        raise ValueError("name at least one run to compare")
     first, *others = (run.ledger for run in runs)
     for other in others:
         for name in SAME:
@@ -213,7 +229,7 @@ def _map(runs: Sequence[Seen]) -> Archive:
                 "compare in Python, comparison.compared(runs, archive)"
             )
     whole = [run.archive for run in runs if not isinstance(run.archive, Single)]
-    return whole[0] if whole else runs[0].archive.archive
+    return (whole[0] if whole else runs[0].archive.archive).map
 
 
 def _names(kinds: Sequence[Mapping[str, Any]]) -> list[str]:

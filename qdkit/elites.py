@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,11 @@ class Archive(abc.ABC):
     """A geometry of cells. Who writes one gives `cells`, `axes` and `cell`; the rest follows.
 
     An archive holds nothing: `init` gives the elites of an empty one, and `add` gives new elites.
+
+    islands: how many separate populations its cells are, of equally many cells each.
     """
+
+    islands: ClassVar[int] = 1
 
     @property
     @abc.abstractmethod
@@ -128,6 +132,20 @@ class Archive(abc.ABC):
     def inside(self, descriptor: Any) -> jax.Array:
         """bool `[n]`: within the bounds. What lies outside is clipped or refused by `cell`, and counted."""
         return jnp.ones(len(descriptor), bool)
+
+    @property
+    def centres(self) -> np.ndarray:
+        """float64 `[C, axes]`: the middle of each cell, nan where it has none."""
+        return np.full((self.cells, self.axes), np.nan)
+
+    @property
+    def map(self) -> Archive:
+        """The geometry by which its elites, `united`, are drawn and compared."""
+        return self
+
+    def united(self, elites: Elites) -> Elites:
+        """The elites as a map shows and metrics count them: one in each kind of cell."""
+        return elites
 
     def encode(self, descriptor: Sequence[Sequence[Any]] | np.ndarray | Any) -> np.ndarray:
         """float64 `[n, axes]` from what a domain gave, which may be labels where the archive has labels.

@@ -12,32 +12,43 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
+from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from qdkit.record import Halt, Unanswered
 from qdkit.types import Domain, Evaluation, Genomes, Outcome
 
 Task = TypeVar("Task")
+Made = TypeVar("Made")
 Done = TypeVar("Done")
 
 
-class Flow(Generic[Task, Done]):
-    """Does the `work` of tasks in up to `in_flight` threads, at most `ahead` of them started and not yet taken.
+class Flow(Generic[Task, Made, Done]):
+    """Does the work of tasks in up to `in_flight` threads, at most `ahead` of them started and not yet taken.
+
+    A task is worked on in two halves: `make` in any order, and `work(task, made)` once all tasks that
+    were started before it are made too, so that it may look at what was made of those. Between the
+    halves it holds no thread.
 
     Start i (from 0) happens after exactly max(0, i + 1 - ahead) results were taken, however long
     each takes; so the same answers give the same run. A larger `ahead` keeps the threads busy while
-    a slow one is waited for, and lets a start see an older state. Only `work` leaves the caller's
-    thread, and with `ahead=1` it does not either.
+    a slow one is waited for, and lets a start see an older state. Only `make` and `work` leave the
+    caller's thread, and with `ahead=1` they do not either.
 
     A flow that was stopped, by its caller or by an error, can be taken up again: what was at work
     then is finished by its thread, what was waiting is begun again, what could not be taken is taken again.
     """
 
-    def __init__(self, work: Callable[[Task], Done], *, in_flight: int = 1, ahead: int = 1):
-        self._work, self._in_flight, self._ahead = work, in_flight, ahead
-        self._started: deque[tuple[Task, Future[Done]]] = deque()
-        self._queue: queue.SimpleQueue[tuple[Task, Future[Done]]] = queue.SimpleQueue()
+    def __init__(
+        self, make: Callable[[Task], Made], work: Callable[[Task, Made], Done], *, in_flight: int = 1, ahead: int = 1
+    ):
+        self._make, self._work, self._in_flight, self._ahead = make, work, in_flight, ahead
+        self._started: deque[_Job[Task, Made, Done]] = deque()
+        self._queue: queue.PriorityQueue[tuple[int, int, _Job[Task, Made, Done], Future[Any]]] = queue.PriorityQueue()
         self._threads: list[threading.Thread] = []
+        self._numbers, self._entries, self._lock = count(), count(), threading.Lock()
+        self._waiting: dict[int, _Job[Task, Made, Done]] = {}  # made, and one before them is not
+        self._through = 0  # every start below this number was made
 
     @property
     def pending(self) -> int:
@@ -55,43 +66,84 @@ class Flow(Generic[Task, Done]):
         try:
             for _ in range(n):
                 while len(self._started) < self._ahead and (task := start()) is not None:
-                    self._started.append((task, self._submit(task)))
+                    job: _Job[Task, Made, Done] = _Job(next(self._numbers), task)
+                    self._started.append(job)
+                    with self._lock:
+                        self._submit(job, job.made)
                 if not self._started:
                     return
-                task, future = self._started[0]
-                if self._ahead == 1 and not future.done():
-                    future.set_result(self._work(task))
-                taken = take(future.result())
+                job = self._started[0]
+                if self._ahead == 1 and not job.done.done():
+                    job.done.set_result(self._work(job.task, self._make(job.task)))
+                taken = take(job.done.result())
                 self._started.popleft()
                 yield taken
         finally:
-            for _, future in self._started:
-                future.cancel()
+            for job in self._started:
+                job.made.cancel()
+                job.done.cancel()
 
-    def _submit(self, task: Task) -> Future[Done]:
-        future: Future[Done] = Future()
+    def _submit(self, job: _Job[Task, Made, Done], half: Future[Any]) -> None:
         if self._ahead > 1:
             if len(self._threads) < self._in_flight:
                 # Daemons: a program that is told to stop does not wait for calls that are under way.
                 self._threads.append(threading.Thread(target=self._serve, daemon=True, name="qdkit-flow"))
                 self._threads[-1].start()
-            self._queue.put((task, future))
-        return future
+            self._queue.put((job.number, next(self._entries), job, half))  # the oldest first
 
     def _begin_again(self) -> None:
         """What was cancelled, or failed with an error, is submitted once more, in its place."""
-        for place, (task, future) in enumerate(self._started):
-            if future.cancelled() or (future.done() and future.exception() is not None):
-                self._started[place] = (task, self._submit(task))
+        with self._lock:
+            for job in self._started:
+                if job.done.done() and not (job.done.cancelled() or _failed(job.done)):
+                    continue
+                if job.made.cancelled() or _failed(job.made) or _failed(job.done):
+                    job.made, job.done = Future(), Future()
+                    self._submit(job, job.made)
+                elif job.done.cancelled():
+                    job.done = Future()
+                    if job.made.done() and job.number < self._through:  # else it is submitted when they are made
+                        self._submit(job, job.done)
 
     def _serve(self) -> None:
         while True:
-            task, future = self._queue.get()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(self._work(task))
-                except BaseException as error:  # noqa: BLE001 - raised again where the result is taken
-                    future.set_exception(error)
+            _, _, job, half = self._queue.get()
+            if not half.set_running_or_notify_cancel():
+                continue
+            try:
+                if half is job.made:
+                    self._let_through(job, self._make(job.task))
+                else:
+                    half.set_result(self._work(job.task, job.made.result()))
+            except BaseException as error:  # noqa: BLE001 - raised again where the result is taken
+                with self._lock:
+                    half.set_exception(error)
+                    if half is job.made and job.done.set_running_or_notify_cancel():
+                        job.done.set_exception(error)
+
+    def _let_through(self, job: _Job[Task, Made, Done], made: Made) -> None:
+        """Submits the second half of this task, and of those that waited for it alone; or this one waits."""
+        with self._lock:
+            job.made.set_result(made)
+            self._waiting[job.number] = job
+            while self._through in self._waiting:
+                self._through += 1
+            for number in sorted(number for number in self._waiting if number < self._through):
+                through = self._waiting.pop(number)
+                self._submit(through, through.done)
+
+
+class _Job(Generic[Task, Made, Done]):
+    """A task that is started, and what comes of its halves."""
+
+    def __init__(self, number: int, task: Task):
+        self.number, self.task = number, task
+        self.made: Future[Made] = Future()
+        self.done: Future[Done] = Future()
+
+
+def _failed(half: Future[Any]) -> bool:
+    return half.done() and not half.cancelled() and half.exception() is not None
 
 
 class Failure(NamedTuple):

@@ -35,14 +35,14 @@ from qdkit.rows import Commit, batch_of, digest, nan, null, rows_of, sealed
 from qdkit.types import Batch, Genome
 
 FILE = "run.db"
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = """
 create table about (name text primary key, value text not null);
 create table commits (number integer primary key, first integer not null, rows integer not null,
                       evaluations integer not null, coverage real, qd_score real, best real,
-                      clipped integer not null, refused integer not null, seconds real not null, cpu real not null,
-                      digest text not null);
+                      clipped integer not null, refused integer not null, parents real,
+                      seconds real not null, cpu real not null, digest text not null);
 create table candidates (id integer primary key, task integer not null, origin text not null, parents text not null,
                          outcome text not null, objective real, status integer not null, cell integer not null,
                          genome, features text, notes text not null{axes});
@@ -144,14 +144,21 @@ class Ledger:
 
     # Writing.
 
-    def commit(self, batch: Batch, added: Any, state: Commit) -> None:
-        """A batch and how the run stands after it, as one transaction."""
+    def commit(self, batch: Batch, added: Any, state: Commit, moved: Mapping[str, Any] | None = None) -> None:
+        """A batch and how the run stands after it, as one transaction.
+
+        moved: cells whose elite is another, for a reason that the rows of the batch do not tell, and whose it is (an
+          id, -1 for nobody).
+        """
         rows = rows_of(batch, added, state.number, self.about["genome"]["kind"])
         seal = sealed(self._seal, rows, state)
         marks = ", ".join("?" * (11 + batch.descriptor.shape[1]))
         with self._writing() as db:
             db.executemany(f"insert into candidates values ({marks})", rows)
-            db.execute(f"insert into commits values ({', '.join('?' * 12)})", (*map(null, state), seal))
+            db.execute(f"insert into commits values ({', '.join('?' * 13)})", (*map(null, state), seal))
+            if moved is not None:
+                event = state.number + 1, "moved", to_json(moved)
+                db.execute("insert into events (after, kind, value) values (?, ?, ?)", event)
         self._seal = seal
 
     def keep(self, task: int, call: int, request: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> None:
@@ -217,6 +224,28 @@ class Ledger:
             self._read("select outcome, count(*) from candidates group by outcome order by count(*) desc, outcome")
         )
 
+    def origins(self) -> list[tuple[str, int, int, int]]:
+        """(origin, task, how many candidates, how many of them entered) for each origin of each task, as they came."""
+        counts = "select origin, task, count(*), sum(status > 0) from candidates"
+        return self._read(f"{counts} group by task, origin order by min(id)")
+
+    def rejections(self) -> dict[str, int]:
+        """How many candidates each stage of the novelty filter rejected before their evaluation."""
+        stage = "coalesce(json_extract(notes, '$.novelty.stage'), 'novelty')"
+        rejected = f"select {stage} stage from candidates where outcome = 'rejected'"
+        return dict(
+            self._read(f"select stage, count(*) from ({rejected}) group by stage order by count(*) desc, stage")
+        )
+
+    def likenesses(self) -> list[tuple[str, float, float | None]]:
+        """(stage, likeness to the nearest, limit) as the novelty filter noted them; limit is None for what passed."""
+        of = lambda name: f"json_extract(notes, '$.novelty.{name}')"
+        noted = (
+            f"select {of('stage')}, {of('likeness')}, {of('limit')} from candidates where {of('likeness')} is not null"
+        )
+        near = "select key, value, null from candidates, json_each(candidates.notes, '$.novelty.passed')"
+        return self._read(f"{noted} union all {near}")
+
     def errors(self, most: int = 5) -> dict[str, int]:
         """The commonest reasons of failure, and how often each was given."""
         faults = "outcome not in ('ok', 'rejected', 'duplicate', 'skipped') and why is not null"
@@ -259,6 +288,10 @@ class Ledger:
         """CPU seconds that each task's candidates took outside this process, as `notes["cpu_seconds"]` says."""
         spent = "sum(json_extract(notes, '$.cpu_seconds'))"
         return dict(self._read(f"select task, {spent} spent from candidates group by task having spent is not null"))
+
+    def mean_outside_cpu(self) -> float:
+        """CPU seconds that a candidate took outside this process, on average; nan where none says."""
+        return float(nan(self._read("select avg(json_extract(notes, '$.cpu_seconds')) from candidates")[0][0]))
 
     def events(self) -> list[tuple[int, str, Any]]:
         """Every (after, kind, value), in order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from qdkit import catalog
 if TYPE_CHECKING:
     from qdkit.budget import Budget
     from qdkit.search import Search
+    from qdkit.stopping import Stop
 
 # By what is searched, or that models are asked: candidates a step, and what a run is limited to where nothing else is.
 BATCH = {"numbers": 1000, "points": 16, "programs": 50, "models": 1}
@@ -40,6 +41,7 @@ class Order:
     in_flight: int | None = None
     budget: str | None = None
     baseline: str | None = None
+    novelty: str = "distinct"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -83,24 +85,34 @@ class Order:
         domain = self.part()
         cells = catalog.ARCHIVES[self.archive]
         archive = cells(domain, **self._mine(cells))
-        archive, operator = catalog.baseline(self.baseline, domain, archive, self._operator(domain, batch))
+        archive = catalog.islands(archive, **self._mine(catalog.islands))
+        models = [LLM(name) for name in self.model]
+        archive, operator = catalog.baseline(self.baseline, domain, archive, self._operator(domain, batch, models))
         at_once = 16 if self.model and self.baseline != "chain" else 1
         in_flight = at_once if self.in_flight is None else self.in_flight
         place: dict[str, Any] = {"budget": budget, "run": run, "resume": resume}
-        judge = catalog.judge(domain, LLM(self.model[0]) if self.model else None)
-        return Search(domain, archive, operator, batch=batch, seed=self.seed, judge=judge, in_flight=in_flight, **place)
+        place["novelty"] = None if self.novelty == "none" else self.novelty
+        steering: dict[str, Any] = {
+            "judge": catalog.judge(domain, next(iter(models), None)),
+            "parents": catalog.parents(domain, **self._mine(catalog.parents)),
+            "lessons": catalog.lessons(domain, next(iter(models), None), **self._mine(catalog.lessons)),
+        }
+        return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **steering, **place)
 
     def _usual(self) -> dict[str, Any]:
         """What holds where nothing is said: the domain's own, else that of its kind."""
         own = getattr(catalog.found(self.domain), "usual", {})
         return {"batch": BATCH[self.kind], **LIMITS[self.kind], **own.get(self.kind, {})}
 
-    def _operator(self, domain: Any, batch: int) -> Any:
+    def until(self) -> Stop | None:
+        """When it has done enough, beside what it may spend."""
+        return catalog.stop(None, **self._mine(catalog.stop))
+
+    def _operator(self, domain: Any, batch: int, models: Sequence[Any]) -> Any:
         """The models in a portfolio, or the operator for numbers or texts; both if both are named, and for programs."""
-        from qdkit.llm import LLM
         from qdkit.operators import Portfolio
 
-        asked = [catalog.asking(domain, LLM(name)) for name in self.model]
+        asked = [catalog.asking(domain, model) for model in models]
         if self.operator is not None or not asked or catalog.kind(domain) == "programs":
             made = catalog.operator(domain, self.operator)
             asked.append(made(domain, batch, **self._mine(made)))

@@ -17,9 +17,19 @@ def described(part: Any) -> dict[str, Any]:
         settings = {field.name: getattr(part, field.name) for field in fields(part) if field.init}
         if any(map(callable, settings.values())):  # not to be built again from what can be written
             return kind | {"of": {name: said(x) if callable(x) else plain(x) for name, x in settings.items()}}
-        inner = lambda value: described(value) if isinstance(value, Archive) else plain(value)
-        return kind | {"with": {name: inner(value) for name, value in settings.items()}}
+        return kind | {"with": {name: _setting(value) for name, value in settings.items()}}
     return kind | {"repr": said(part)}
+
+
+def _setting(value: Any) -> Any:
+    """A setting as plain data; a part among settings is described as one."""
+    if isinstance(value, tuple) and any(map(_is_part, value)):
+        return [_setting(each) for each in value]
+    return described(value) if isinstance(value, Archive) or _is_part(value) else plain(value)
+
+
+def _is_part(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def said(part: Any) -> str:

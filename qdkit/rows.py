@@ -30,6 +30,7 @@ class Commit(NamedTuple):
     best: float
     clipped: int  # descriptors outside the box so far, put into a border cell
     refused: int  # descriptors outside the box so far, not put anywhere
+    parents: float  # how many were effectively chosen among for this batch, 1 / sum(p^2); nan for the seeds
     seconds: float  # of search so far
     cpu: float  # seconds of this process so far, all its threads together
 
@@ -90,6 +91,19 @@ def rows_of(batch: Batch, added: Any, task: int, kind: str) -> list[tuple[Any, .
             strict=False,  # what is repeated has no end
         )
     )
+
+
+def moves(batch: Batch, added: Any, before: Any, after: Any) -> dict[str, list[int]] | None:
+    """The cells whose elite is another for a reason that the rows of a batch do not tell, and whose it is then.
+
+    before, after: the elites, which hold ids. None if there is no such cell.
+    """
+    told, now = np.asarray(before.payload["id"]).copy(), np.asarray(after.payload["id"])
+    rows = np.flatnonzero(np.asarray(added.status) > 0)
+    worst_first = rows[np.lexsort((-rows, batch.objective[rows]))]  # of equals the first wins, as in an archive
+    told[np.asarray(added.cell)[worst_first]] = batch.id[worst_first]
+    cells = np.flatnonzero(told != now)
+    return {"cell": cells.tolist(), "id": now[cells].tolist()} if len(cells) else None
 
 
 def sealed(seal: str, rows: Sequence[tuple[Any, ...]], state: Commit) -> str:

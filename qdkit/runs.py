@@ -22,7 +22,8 @@ class Run(Seen):
         self.domain: Any = rebuilt(ledger.about["domain"])
         archive = rebuilt(ledger.about["archive"])
         self.archive = archive if isinstance(archive, Archive) else None
-        self._elites = _elites(ledger)
+        held = _elites(ledger)
+        self._elites = held if self.archive is None else self.archive.united(held)
 
     @property
     def elites(self) -> Elites:
@@ -44,13 +45,25 @@ def load(path: str | Path) -> Run:
 
 
 def _elites(ledger: Ledger) -> Elites:
-    """Who holds each cell: the best of those that ever entered it, the first among equals."""
+    """Who holds each cell: the best of those that entered it, the first among equals, and whoever was moved there."""
     id, cell, objective, descriptor = ledger.entries()
-    order = np.lexsort((id, -objective, cell))
-    first = order[np.flatnonzero(np.diff(cell[order], prepend=-1))]
-    cells, axes = ledger.about["cells"], ledger.about["axes"]
-    elites = Elites(np.full(cells, -np.inf), np.full((cells, axes), np.nan), {"id": np.full(cells, -1, np.int32)})  # type: ignore[arg-type]
-    elites.objective[cell[first]] = objective[first]
-    elites.descriptor[cell[first]] = descriptor[first]
-    elites.payload["id"][cell[first]] = id[first]
-    return elites
+    holder = np.full(ledger.about["cells"], -1)  # rows of what entered
+    best = np.full(len(holder), -np.inf)
+    commits = ledger.commits
+    end: Any = (None, {"cell": [], "id": []})
+    moves = [(commits[after - 1], value) for after, kind, value in ledger.events() if kind == "moved"]
+    begun = 0
+    for commit, moved in [*moves, end]:
+        upto = len(id) if commit is None else int(np.searchsorted(id, commit.first + commit.rows))
+        order = begun + np.lexsort((id[begun:upto], -objective[begun:upto], cell[begun:upto]))
+        first = order[np.flatnonzero(np.diff(cell[order], prepend=-1))]
+        first = first[objective[first] > best[cell[first]]]
+        holder[cell[first]] = first
+        ids, cells = np.array(moved["id"], int), np.array(moved["cell"], int)
+        holder[cells] = np.where(ids < 0, -1, np.searchsorted(id, ids))
+        best = np.where(holder < 0, -np.inf, objective[holder] if len(id) else -np.inf)
+        begun = upto
+    held = holder >= 0
+    place, ids = np.full((len(holder), ledger.about["axes"]), np.nan), np.full(len(holder), -1, np.int32)
+    place[held], ids[held] = descriptor[holder[held]], id[holder[held]]
+    return Elites(best, place, {"id": ids})  # type: ignore[arg-type]

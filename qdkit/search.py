@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,20 +25,37 @@ import numpy as np
 
 from qdkit import metrics
 from qdkit.budget import Budget, Purse
+from qdkit.choosing import Choice, Choosing
 from qdkit.compiled import keep_compilations
-from qdkit.elites import NOWHERE, Added, Archive, Elites, double, sample
+from qdkit.elites import NOWHERE, Added, Archive, Elites, double
 from qdkit.flow import Flow, Workers, attempt
 from qdkit.ledger import Ledger, write_elites
+from qdkit.lessons import Lessons
 from qdkit.novelty import Distinct
+from qdkit.parents import Annealed, Parents, Uniform, reads
 from qdkit.parts import described, said
 from qdkit.plain import to_json
 from qdkit.record import Cost, Exhausted, Unanswered, recording
-from qdkit.rows import Commit, families, genome_kind
+from qdkit.rows import Commit, digest, families, genome_kind, moves
 from qdkit.seen import Seen
-from qdkit.stages import evaluated, features, given, judged, placed, proposed, seeded, unmade, with_outcome
+from qdkit.stages import (
+    evaluated,
+    features,
+    given,
+    judged,
+    placed,
+    proposed,
+    seeded,
+    sifted,
+    unmade,
+    with_outcome,
+    without_twins,
+)
+from qdkit.stopping import Stop
 from qdkit.taskrecord import TaskRecord
-from qdkit.types import NOBODY, Axes, Batch, Context, Domain, Filter, Judge, Key, Operator, Outcome, Proposal
+from qdkit.types import Axes, Batch, Domain, Filter, Judge, Key, Operator, Outcome, Proposal
 
+UNIFORM = Uniform()
 SEEDS = 16  # asked of the domain at least, however small a batch is
 
 
@@ -46,9 +64,29 @@ class Task(NamedTuple):
 
     number: int
     make: Callable[[], Proposal]
+    choice: Choice
+    lesson: Callable[[], str] | None
     judging: Key
     allowed: int  # evaluations
     known: int  # candidates there were
+    after: int  # commits there were
+
+
+class Made(NamedTuple):
+    """The candidates of a task before anything is spent on them."""
+
+    batch: Batch
+    forms: Sequence[str | None]  # digests; None where nothing is compared
+    record: TaskRecord
+    lesson: str
+
+
+class Worked(NamedTuple):
+    """A task and what came of it."""
+
+    task: Task
+    batch: Batch
+    lesson: str
 
 
 class Goal(NamedTuple):
@@ -66,6 +104,12 @@ def _keys(root: Key, step: int) -> tuple[Key, Key, Key]:
     return making, judging, pick
 
 
+def _given_up(batch: Batch, why: Exhausted | Unanswered) -> Batch:
+    """The batch of a task that came no farther, through nobody's fault."""
+    outcome = Outcome.SKIPPED if isinstance(why, Exhausted) else Outcome.INFRASTRUCTURE
+    return with_outcome(batch, batch.ok, outcome, str(why))
+
+
 class Search(Seen):
     """A quality-diversity search of `domain`, `batch` candidates a step, into `archive`.
 
@@ -74,7 +118,10 @@ class Search(Seen):
     in_flight: how many steps are worked on at the same time, each from a state up to `ahead` steps
       old (`4 * in_flight` where left out). Keep 1 for numbers, and take as many for language models
       as the server bears.
-    novelty: which candidates are new; no text, program or other JSON twice where left out, None for any.
+    parents: by which rule parents are chosen (see `qdkit.parents`), where an operator has none of its own.
+    lessons: writes what has been learnt, for the prompts to come (see `qdkit.lessons`).
+    novelty: which candidates are new (see `qdkit.novelty`); where left out, no text, program or other
+      JSON twice, by the domain's `form` if it has one. None for any.
     budget: what the run may spend; with it, `run()` goes on until a limit is met.
     executor: makes an executor (processes, a cluster) on which candidates are evaluated one by one.
     run: a folder to keep the run in, from which it can be looked at and gone on with; `resume=True`
@@ -93,6 +140,8 @@ class Search(Seen):
         seed: int = 0,
         judge: Judge = given,
         axes: Axes = features,
+        parents: Parents = UNIFORM,
+        lessons: Lessons | None = None,
         novelty: Filter | Literal["distinct"] | None = "distinct",
         in_flight: int = 1,
         ahead: int | None = None,
@@ -111,12 +160,12 @@ class Search(Seen):
                 raise ValueError(f"{name} is {value}: a whole number from 1 is needed")
         keep_compilations()
         self.domain, self.archive, self.operator = domain, archive, operator
-        self.judge, self.axes = judge, axes
+        self.judge, self.axes, self.parents, self.lessons = judge, axes, parents, lessons
         self.floor = float(getattr(domain, "floor", 0.0))
-        self.novelty = Distinct() if novelty == "distinct" else novelty
+        self.novelty = Distinct(getattr(domain, "form", None)) if novelty == "distinct" else novelty
         self.batch, self.seed, self.budget = int(batch), int(seed), budget or Budget()
         self._root, self._ahead = jax.random.key(self.seed), int(ahead)
-        self._flow: Flow[Task, Batch] = Flow(self._work, in_flight=int(in_flight), ahead=self._ahead)
+        self._flow: Flow[Task, Made, Worked] = Flow(self._make, self._work, in_flight=int(in_flight), ahead=self._ahead)
         self._workers = Workers(executor) if executor else None
 
         self._seeds = seeded(domain, jax.random.fold_in(self._root, 0), self.batch * -(-SEEDS // self.batch))
@@ -129,8 +178,10 @@ class Search(Seen):
         self._started, self._seconds, self._since = 0, 0.0, time.monotonic()
         self._cpu, self._cpu_since = 0.0, time.process_time()
         self.commits: list[Commit] = []
+        self._told = False  # whether a goal is in the ledger
         self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
+        self._making: dict[int, Sequence[str | None]] = {}  # the forms that tasks made, as long as others may look
         self.failures: dict[str, int] = {}  # how many candidates were not ok, by outcome
         self.stopped = ""  # why the last sitting ended before its goal
 
@@ -140,6 +191,7 @@ class Search(Seen):
         else:
             self.ledger = Ledger.create(Path(run) if run is not None else None, self._about())
             self._was = []
+        self._choosing = Choosing(archive, parents, self.ledger, self._numeric)
         with ExitStack() as refused:
             refused.callback(self.close)  # or the folder would stay held as long as anybody looks at the traceback
             self._recorded = len(self._was)
@@ -150,34 +202,41 @@ class Search(Seen):
 
     # What a user does.
 
-    def run(self, n: int | None = None, *, progress: bool = True) -> Search:
-        """Makes `n` steps, or as many as the budget allows, with a progress bar."""
+    def run(self, n: int | None = None, *, until: Stop | None = None, progress: bool = True) -> Search:
+        """Makes `n` steps, or as many as the budget or `until` allow, with a progress bar."""
         from qdkit.progress import bar, forecast
 
-        for sentence in forecast(self.operator.models, self.budget):
+        for sentence in forecast(self.models, self.budget):
             if progress:
                 print(sentence)
         with bar(self, n, shown=progress) as step:
-            for _ in self.steps(n):
+            for _ in self.steps(n, until=until):
                 step()
         return self
 
-    def steps(self, n: int | None = None) -> Iterator[Batch]:
-        """Makes `n` steps, or as many as the budget allows, and yields each batch once it is in the archive.
+    def steps(self, n: int | None = None, *, until: Stop | None = None) -> Iterator[Batch]:
+        """Makes `n` steps, or as many as the budget or `until` allow, and yields each batch once it is in the archive.
 
-        The caller may stop at any step; a later call goes on from there. `stopped` says why, where a
-        limit of the budget came before the `n`-th step.
+        until: a rule of `qdkit.stopping`. When it says so nothing more is begun, and what is under way is finished.
+
+        The caller may stop at any step; a later call goes on from there. `stopped` says why, where
+        something else came before the `n`-th step.
         """
-        if n is None and not self.budget.limits():
-            raise ValueError("say how many steps to make, or give the search a budget")
+        if n is None and until is None and not self.budget.limits():
+            raise ValueError("say how many steps to make or until when, or give the search a budget")
         if n is not None and (n != int(n) or n < 1):
             raise ValueError(f"a search makes a whole number of steps from 1, not {n}")
+        if until and self.commits and (why := until.why(self.commits)):
+            self.stopped = why
+            return
         n = int(n or sys.maxsize - len(self.commits))
         self._aim(Goal(len(self.commits) + n, self.budget.evaluations))
         self._since, self._cpu_since = time.monotonic() - self._seconds, time.process_time() - self._cpu
         try:
             for batch, added in self._flow.run(self._start, n, self._commit):
                 self._learn(batch, added)
+                if until and not self.stopped and (why := until.why(self.commits)):
+                    self._aim(Goal(self._started, self.budget.evaluations), why)
                 yield batch
         finally:
             if self.ledger.path is not None:
@@ -196,6 +255,11 @@ class Search(Seen):
         self.close()
 
     @property
+    def models(self) -> list[Any]:
+        """Whom its parts ask."""
+        return [*self.operator.models, *(self.lessons.models if self.lessons else ())]
+
+    @property
     def in_flight(self) -> int:
         """How many steps are started and not yet committed."""
         return self._flow.pending
@@ -208,16 +272,17 @@ class Search(Seen):
     @property
     def elites(self) -> Elites:
         """The best candidate of each cell, as numpy arrays (float64)."""
-        return jax.tree.map(np.asarray, self._elites)
+        return jax.tree.map(np.asarray, self.archive.united(self._elites))
 
     # Start and commit run in order in the caller's thread; work runs in the flow.
 
     def _aim(self, goal: Goal, why: str = "") -> None:
         """How far starts may go. Where that decides what they see, it is an event that a replay reads."""
         self.stopped = why
-        decides = self._ahead > 1 or goal.evaluations is not None or why
-        if decides and (not self._goals or self._goals[-1][1] != goal):
+        decides = self._ahead > 1 or goal.evaluations is not None or why or reads(self.parents, (Annealed,))
+        if (decides or self._told) and (not self._goals or self._goals[-1][1] != goal):
             self.ledger.event(len(self.commits), "goal", [*goal, why])
+            self._told = True  # from now on: a replay takes the last event for what holds
         self._goals.append((len(self.commits), goal))
 
     def _start(self) -> Task | None:
@@ -234,16 +299,24 @@ class Search(Seen):
         making, judging, pick = _keys(self._root, number + 1)
         if number < self._founding:
             seeds = self._seeds.take(slice(number * self.batch, (number + 1) * self.batch))
+            choice = self._choosing.founded(len(seeds.genome))
             make = lambda: seeds
         else:
-            operator = self.operator.turn(self.batch)
-            with double():
-                cells = np.asarray(sample(pick, self._elites, self.batch * operator.arity))
-            context = Context(self._rows(cells), self._inspirations(pick, operator.inspirations))
-            make = lambda: operator.propose(making, context, self.batch)
+            operator, n = self.operator.turn(self.batch), self.batch
+            learnt = self.lessons.text if self.lessons else ""
+            context, choice = self._choosing.context(
+                pick, self._elites, operator, n, number, self._progress(goal), learnt
+            )
+            make = lambda: operator.propose(making, context, n)
         self._started += 1
         self._allowed[number] = allowed
-        return Task(number, make, judging, allowed, self._candidates)
+        lesson = self.lessons.turn() if self.lessons else None
+        return Task(number, make, choice, lesson, judging, allowed, self._candidates, len(self.commits))
+
+    def _progress(self, goal: Goal) -> float:
+        """The share of the way to the goal that is done."""
+        made = self.commits[-1].evaluations if self.commits else 0
+        return made / goal.evaluations if goal.evaluations else len(self.commits) / goal.steps
 
     def _allowance(self, goal: Goal) -> int:
         """How many evaluations the next task may make."""
@@ -255,62 +328,105 @@ class Search(Seen):
             self.stopped = f"{made:,} of {goal.evaluations:,} evaluations are used"
         return min(self.batch, max(0, left))
 
-    def _work(self, task: Task) -> Batch:
-        with recording(TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)):
-            batch = None
+    def _make(self, task: Task) -> Made:
+        record = TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)
+        with recording(record):
+            lesson = self._lesson(task)  # first: a replay makes the calls of a task in their order, as far as this
             try:
                 batch = proposed(task.make(), self._seeds.genome, self.batch)
-                if task.number < self._recorded:
-                    return self._remembered(task.number, batch)
+            except (Exhausted, Unanswered) as why:
+                batch = _given_up(unmade(self._seeds.genome, self.batch), why)
+        forms = self._making[task.number] = self._forms(batch)
+        return Made(batch, forms, record, lesson)
+
+    def _lesson(self, task: Task) -> str:
+        """What has been learnt, where it is this task's turn to write it."""
+        try:
+            return task.lesson() if task.lesson else ""
+        except (Exhausted, Unanswered):
+            return ""
+
+    def _work(self, task: Task, made: Made) -> Worked:
+        if task.number < self._recorded:
+            return Worked(task, self._remembered(task.number, made.batch), made.lesson)
+        return Worked(task, self._tried(task, made), made.lesson)
+
+    def _tried(self, task: Task, made: Made) -> Batch:
+        """The batch, evaluated and judged as far as it is new and the budget goes."""
+        earlier = [form for number in range(task.after, task.number) for form in self._making[number]]
+        batch = without_twins(made.batch, made.forms, earlier, task.known)
+        with recording(made.record):
+            try:
                 if self.novelty is not None:
-                    old = batch.ok & ~self.novelty.new(batch, task.known)
-                    batch = with_outcome(batch, old, Outcome.REJECTED, "not new")
+                    batch = sifted(batch, self.novelty, task.known, task.known + len(earlier))
                 late = batch.ok & (np.cumsum(batch.ok) > task.allowed)
                 batch = with_outcome(batch, late, Outcome.SKIPPED, "the budget of evaluations is used up")
                 try_all = self._workers.attempt if self._workers else attempt
                 batch = evaluated(batch, partial(try_all, self.domain), self.archive)
                 return judged(batch, self.judge, task.judging)
-            except Exhausted as why:
-                outcome, said = Outcome.SKIPPED, str(why)
-            except Unanswered as why:
-                outcome, said = Outcome.INFRASTRUCTURE, str(why)
-        if task.number < self._recorded:
-            return self.ledger.batch(task.number)
-        batch = batch or unmade(self._seeds.genome, self.batch)
-        return with_outcome(batch, batch.ok, outcome, said)
+            except (Exhausted, Unanswered) as why:
+                return _given_up(batch, why)
 
-    def _commit(self, batch: Batch) -> tuple[Batch, Added]:
+    def _forms(self, batch: Batch) -> Sequence[str | None]:
+        """What is compared of the candidates of tasks that are at work at the same time; None for all but these."""
+        form = None if self._numeric else getattr(self.novelty, "form", None)
+        if form is None:
+            return [None] * len(batch)
+        return [digest(form(genome)) if ok else None for genome, ok in zip(batch.genome, batch.ok, strict=True)]
+
+    def _commit(self, done: Worked) -> tuple[Batch, Added]:
         """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
-        first, number = self._candidates, len(self.commits)
+        first, number, task, batch = self._candidates, len(self.commits), done.task, done.batch
         if number < self._recorded:
             self._seconds, self._cpu = self._was[number].seconds, self._was[number].cpu
         else:
             self._seconds, self._cpu = time.monotonic() - self._since, time.process_time() - self._cpu_since
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
         if self.novelty is not None:
-            batch = with_outcome(batch, batch.ok & ~self.novelty.new(batch, first), Outcome.DUPLICATE, "no longer new")
+            batch = sifted(batch, self.novelty, first, first)
         batch = placed(batch, self.axes, self.archive.axes)
-        payload = {"id": batch.id} | ({"genome": batch.genome} if self._numeric else {})
-        with double():
-            objective = np.where(batch.ok, batch.objective, np.nan)
-            elites, added = self.archive.add(self._elites, objective, batch.descriptor, payload)
-            inside = np.asarray(self.archive.inside(batch.descriptor))
-        added = jax.tree.map(np.asarray, added)
-        state = self._state(batch, elites, outside=batch.ok & ~inside, refused=batch.ok & (added.cell == NOWHERE))
+        elites, added = self._added(batch, task.choice)
+        state = self._state(batch, elites, added, task.choice)
         if state.number >= self._recorded:
-            self.ledger.commit(batch, added, state)
+            moved = moves(batch, added, self._elites, elites) if self.archive.islands > 1 else None
+            self.ledger.commit(batch, added, state, moved)
         elif state.untimed != (was := self._was[state.number]).untimed:
             raise RuntimeError(f"step {state.number} came out other than recorded: {state} instead of {was}")
+        self._choosing.learn(batch, added, task.choice, self._elites, elites)
         self._elites = elites
         self.commits.append(state)
+        if self.lessons:
+            self.lessons.hear(done.lesson)
         for outcome in batch.outcome[~batch.ok].tolist():
             self.failures[outcome] = self.failures.get(outcome, 0) + 1
         self._allowed.pop(state.number)
+        self._making.pop(state.number - self._ahead, None)
         return batch, added
+
+    def _added(self, batch: Batch, choice: Choice) -> tuple[Elites, Added]:
+        """The elites after the batch, and after what is then due between islands."""
+        payload = {"id": batch.id} | ({"genome": batch.genome} if self._numeric else {})
+        columns = np.where(batch.ok, batch.objective, np.nan), batch.descriptor, payload
+        with double():
+            if self.archive.islands == 1:
+                elites, added = self.archive.add(self._elites, *columns)
+            else:
+                elites, added = self.archive.add(self._elites, *columns, choice.island[: len(batch)])
+                elites = self._turned_over(elites)
+        return elites, jax.tree.map(np.asarray, added)
+
+    def _turned_over(self, elites: Elites) -> Elites:
+        """After what is due between islands."""
+        best, steps = np.max(elites.objective), len(self.commits)
+        stagnant = sum(1 for _ in takewhile(lambda commit: commit.best >= best, reversed(self.commits)))
+        key = jax.random.fold_in(jax.random.fold_in(self._root, 0), steps)
+        return self.archive.changed(key, elites, steps + 1, stagnant)
 
     def _learn(self, batch: Batch, added: Added) -> None:
         """Tells the parts that learn of a commit."""
         self.operator.learn(batch, added)
+        if self.lessons:
+            self.lessons.learn(batch, added, self.ledger.take)
         if self.novelty is not None:
             self.novelty.learn(batch)
         if len(self.commits) == self._founding and not self.elites.occupied.any():
@@ -322,9 +438,11 @@ class Search(Seen):
         """How many there are."""
         return self.commits[-1].first + self.commits[-1].rows if self.commits else 0
 
-    def _state(self, batch: Batch, elites: Elites, outside: np.ndarray, refused: np.ndarray) -> Commit:
+    def _state(self, batch: Batch, elites: Elites, added: Added, choice: Choice) -> Commit:
         """How the run stands after `batch`."""
-        elites = jax.tree.map(np.asarray, elites)
+        refused = batch.ok & (added.cell == NOWHERE)
+        outside = batch.ok & ~np.asarray(self.archive.inside(batch.descriptor))
+        elites = jax.tree.map(np.asarray, self.archive.united(elites))
         was = self.commits[-1] if self.commits else None
         tried = np.isin(batch.outcome, [outcome for outcome in Outcome if outcome.evaluated]).sum()
         return Commit(
@@ -337,38 +455,9 @@ class Search(Seen):
             best=metrics.best(elites),
             clipped=(was.clipped if was else 0) + int((outside & ~refused).sum()),
             refused=(was.refused if was else 0) + int(refused.sum()),
+            parents=choice.effective,
             seconds=self._seconds,
             cpu=self._cpu,
-        )
-
-    def _inspirations(self, key: Key, n: int) -> Batch | None:
-        """At most `n` elites, the best first: a quarter of them the best there are, the others drawn."""
-        if not n:
-            return None
-        objective = self.elites.objective
-        best = np.argsort(-objective, kind="stable")[: -(-n // 4)]
-        with double():
-            drawn = np.asarray(sample(jax.random.fold_in(key, 1), self._elites, n - len(best)))
-        cells = np.unique(np.concatenate([best[objective[best] > -np.inf], drawn]))
-        return self._rows(cells[np.argsort(-objective[cells], kind="stable")])
-
-    def _rows(self, cells: np.ndarray) -> Batch:
-        """The elites of these cells. Numbers ride with the elites; anything else is read from the ledger."""
-        elites = self.elites
-        objective, descriptor = np.asarray(elites.objective)[cells], np.asarray(elites.descriptor)[cells]
-        ids = elites.payload["id"][cells]
-        if not self._numeric:
-            return self.ledger.take(ids)
-        return Batch(
-            id=ids,
-            genome=elites.payload["genome"][cells],
-            parents=np.full((len(ids), 1), NOBODY, np.int32),
-            origin=["elite"] * len(ids),
-            outcome=np.full(len(ids), Outcome.OK, "<U14"),
-            objective=objective,
-            features=descriptor,
-            descriptor=descriptor,
-            notes=[{}] * len(ids),
         )
 
     # Going on with a run is making it again.
@@ -382,7 +471,8 @@ class Search(Seen):
                 "go on with the same, or begin another run"
             )
         goals = [(after, Goal(*value[:2])) for after, kind, value in self.ledger.events() if kind == "goal"]
-        self._goals = goals or [(0, Goal(self._recorded))] * bool(self._was)
+        self._told = bool(goals)
+        self._goals = [(0, Goal(self._recorded)), *goals] if self._was else goals
         if not self._was:
             return
         for batch, added in self._flow.run(self._start, self._recorded, self._commit):
@@ -406,6 +496,8 @@ class Search(Seen):
         return {
             **{name: described(part) for name, part in parts.items()},
             "judge": said(self.judge),
+            "parents": said(self.parents),
+            "lessons": said(self.lessons),
             "novelty": said(self.novelty),
             "axes_from": said(self.axes),
             "genome": self._kind,

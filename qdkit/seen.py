@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from qdkit import metrics
 from qdkit.elites import Elites
+from qdkit.features import genome_features, is_program, outline
 from qdkit.ledger import Ledger
 from qdkit.plain import to_json
 from qdkit.rows import Commit
@@ -17,6 +18,22 @@ from qdkit.types import Batch, Candidate, Genome
 
 if TYPE_CHECKING:
     import pandas
+
+
+EQUAL = 32  # elites whose diversity a summary tells: few enough that most runs have as many, so that it compares
+
+
+class Diversity(NamedTuple):
+    """How many different ones there are among `n` elites, by what they look like and not by where they lie.
+
+    vendi_1, vendi_2: the Vendi score of order 1 and 2, between 1 and n.
+    algorithms: the effective number of algorithms among programs, by their `features.outline`; None for all else.
+    """
+
+    n: int
+    vendi_1: metrics.Rarefied
+    vendi_2: metrics.Rarefied
+    algorithms: metrics.Rarefied | None
 
 
 class Seen:
@@ -55,6 +72,42 @@ class Seen:
         columns = zip(*self.commits, strict=True) if self.commits else [()] * len(Commit._fields)
         return {name: np.array(column) for name, column in zip(Commit._fields, columns, strict=True)}
 
+    @property
+    def origins(self) -> dict[str, np.ndarray]:
+        """Who made the candidates: by origin, int `[2, steps]`: how many in each step, and how many of them entered."""
+        counts: dict[str, np.ndarray] = {}
+        for origin, task, made, entered in self.ledger.origins():
+            if task < len(self.commits):  # a run that is looked at may be growing
+                counts.setdefault(origin, np.zeros((2, len(self.commits)), int))[:, task] = made, entered
+        return counts
+
+    def diversity(self, n: int | None = None, like: np.ndarray | None = None) -> Diversity:
+        """How different the elites are, over seeded subsamples of `n`: the same elites give the same numbers.
+
+        Needs no model: `features.genome_features` says what a genome looks like. Texts and programs are compared
+        by the cosine. Numbers are compared by exp(-|a-b|²/2), where two elites are 1.4 apart on average: that tells
+        how evenly they fill their own spread, and not how wide it is, so give two searches over numbers one `like`.
+
+        n: how many; `EQUAL`, or all where there are fewer, where left out. Diversity grows with it: compare at equal n.
+        like: float `[m, ...]`, genomes whose spread is the unit of numbers, if not that of the elites compared.
+
+        Raises ValueError where there are fewer than `n` elites.
+        """
+        ids = self._ids()
+        n = min(EQUAL, len(ids)) if n is None else n
+        rows = metrics.draws(len(ids), n)
+        looked, place = np.unique(rows, return_inverse=True)
+        rows = place.reshape(rows.shape)
+        genomes = self.ledger.take(ids[looked]).genome
+        features = genome_features(genomes, like)
+        alike = (metrics.rbf(1.0) if isinstance(genomes, np.ndarray) else metrics.cosine)(features, features)
+        vendi = lambda q: metrics.rarefied(lambda each: metrics.vendi_of(alike[np.ix_(each, each)], q), rows)
+        algorithms = None
+        if len(genomes) and is_program(genomes[0]):
+            labels = [outline(genome) for genome in genomes]
+            algorithms = metrics.rarefied(lambda each: metrics.hill(labels[i] for i in each), rows)
+        return Diversity(n, vendi(1), vendi(2), algorithms)
+
     def genome(self, id: int) -> Genome:
         """One candidate's genome. Raises KeyError for an id that the run does not have."""
         return self.ledger.genome(id)
@@ -75,9 +128,10 @@ class Seen:
 
     def summary(self) -> dict[str, Any]:
         """How the run stands, as one flat mapping of plain numbers and texts."""
-        last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, 0.0, 0.0)
+        last = self.commits[-1] if self.commits else Commit(-1, 0, 0, 0, 0.0, 0.0, np.nan, 0, 0, np.nan, 0.0, 0.0)
         elites = self.elites
         spent = self.ledger.spent()
+        kinds = self.diversity()
         return {
             "evaluations": last.evaluations,
             "steps": len(self.commits),
@@ -90,15 +144,27 @@ class Seen:
             "floor": self.floor,
             "best_objective": metrics.best(elites),
             "mean_objective": metrics.mean_objective(elites),
+            "vendi_n": kinds.n,
+            "vendi_1": kinds.vendi_1.mean,
+            "vendi_2": kinds.vendi_2.mean,
+            **({"algorithms": kinds.algorithms.mean} if kinds.algorithms else {}),
             "clipped": last.clipped,
             "refused": last.refused,
+            "effective_parents": last.parents,
             "calls": spent.calls,
             "tokens": spent.tokens,
             "dollars": spent.dollars,
             "outcomes": self.ledger.outcomes(),
+            **self._saved(),
             "errors": self.ledger.errors(),
             **{kind: value["level"] for _, kind, value in self.ledger.events() if kind == "sandbox"},
         }
+
+    def _saved(self) -> dict[str, Any]:
+        """What novelty rejected, by stage, and the CPU seconds of the evaluations that were not made, where known."""
+        rejections, each = self.ledger.rejections(), self.ledger.mean_outside_cpu()
+        seconds = {} if np.isnan(each) else {"cpu_seconds_saved": round(each * sum(rejections.values()), 3)}
+        return {"rejections": rejections, **seconds}
 
     def elites_frame(self) -> pandas.DataFrame:
         """The elites as a pandas table, one row each in the order of their cells."""

@@ -1,4 +1,4 @@
-"""The stages of a step, each of which fills one more column of its batch: proposed, evaluated, judged, placed.
+"""The stages of a step, each of which fills one more column of its batch: proposed, sifted, evaluated, judged, placed.
 
 What plug-ins hand back is checked here, at the door: a wrong number of rows or a wrong type is a
 bug and raises; what goes wrong with one candidate is its outcome, and the others go on.
@@ -7,7 +7,7 @@ bug and raises; what goes wrong with one candidate is its outcome, and the other
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,21 @@ import numpy as np
 from qdkit.elites import Archive
 from qdkit.flow import Failure, Tried
 from qdkit.plain import clean, plain, to_json
-from qdkit.types import Axes, Batch, Domain, Evaluation, Genomes, Judge, Judgement, Key, Outcome, Proposal, take
+from qdkit.types import (
+    Axes,
+    Batch,
+    Domain,
+    Evaluation,
+    Filter,
+    Genomes,
+    Judge,
+    Judgement,
+    Key,
+    Outcome,
+    Proposal,
+    Verdict,
+    take,
+)
 
 
 def given(key: Key, batch: Batch) -> np.ndarray:
@@ -101,6 +115,45 @@ def unmade(like: Genomes, n: int) -> Batch:
     return Batch.unevaluated(
         Proposal.of(np.repeat(blank, n, 0) if isinstance(blank, np.ndarray) else blank * n, "nobody")
     )
+
+
+def sifted(batch: Batch, novelty: Filter, before: int, first: int) -> Batch:
+    """The batch with an outcome for what is not new: `REJECTED`, or `DUPLICATE` at its commit, when it has ids.
+
+    before: the candidates with ids below are known. first: the id that the first row has or will have.
+    """
+    committed, rows = bool((batch.id >= 0).all()), np.flatnonzero(batch.ok)
+    if not len(rows):
+        return batch
+    shown = batch if len(rows) == len(batch) else batch.take(rows)
+    verdict = Verdict.of(novelty.new(shown, before), len(rows)).among(rows, len(batch))
+    if any(verdict.notes):
+        notes = list(batch.notes)
+        for i, (new, note) in enumerate(zip(verdict.new, verdict.notes, strict=True)):
+            if note and not (new and committed):  # how near it came was written down before its evaluation
+                place = {"id": first + note["row"]} if "row" in note else {}
+                said = {name: value for name, value in note.items() if name != "row"} | place
+                notes[i] = {**notes[i], "novelty": Verdict.joined(notes[i].get("novelty", {}), plain(said))}
+        batch = batch.replace(notes=notes)
+    outcome, why = (Outcome.DUPLICATE, "no longer new") if committed else (Outcome.REJECTED, "not new")
+    return with_outcome(batch, batch.ok & ~verdict.new, outcome, why)
+
+
+def without_twins(batch: Batch, forms: Sequence[str | None], earlier: Sequence[str | None], known: int) -> Batch:
+    """The batch without what is being tried at the same time: a row whose form is among `earlier` is rejected.
+
+    forms: of the rows; None for what is not compared. earlier: those of the candidates with the ids
+      from `known`, which were started before and are not committed yet.
+    """
+    twins: dict[str | None, int] = {form: known + i for i, form in reversed(list(enumerate(earlier))) if form}
+    rows = np.array([form in twins for form in forms]) & batch.ok
+    if not rows.any():
+        return batch
+    notes = list(batch.notes)
+    for i in np.flatnonzero(rows).tolist():
+        twin = {"stage": "form", "likeness": 1.0, "limit": 1.0, "id": twins[forms[i]]}
+        notes[i] = {**notes[i], "novelty": twin}
+    return with_outcome(batch.replace(notes=notes), rows, Outcome.REJECTED, "not new")
 
 
 def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archive) -> Batch:

@@ -188,18 +188,36 @@ class Domain(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What an operator may look at when it makes new genomes.
+    """What an operator may look at when it makes `n` new genomes.
 
     parents: `n * arity` elites, those of the first new genome first.
-    inspirations: other elites worth showing, the best first.
-    target: the descriptor to aim for, float `[d]`, where one is chosen.
-    notes: what the search has learnt so far, in words.
+    inspirations: for each new genome, other elites worth showing, the best first; none where empty.
+    target: float `[n, d]`, the descriptor to aim for, nan where none is chosen; None where none ever is.
+    lessons: what the search has learnt so far, in words.
     """
 
     parents: Batch
-    inspirations: Batch | None = None
+    inspirations: Sequence[Batch] = ()
     target: np.ndarray | None = None
-    notes: str = ""
+    lessons: str = ""
+
+    def part(self, rows: slice, each: int, arity: int) -> Context:
+        """What concerns some of the new genomes: of the `each` parents that every one has, the first `arity`."""
+        place = np.arange(len(self.parents)).reshape(-1, each)[rows, :arity].ravel()
+        target = None if self.target is None else self.target[rows]
+        return replace(self, parents=self.parents.take(place), inspirations=self.inspirations[rows], target=target)
+
+
+class Wish(NamedTuple):
+    """What an operator would like to be given for `n` of its candidates.
+
+    parents: the rule by which theirs are chosen (see `qdkit.parents`); that of the search where None.
+    shown: which other elites it sees beside them (see `qdkit.shown`); none where None.
+    """
+
+    n: int
+    parents: Any = None
+    shown: Any = None
 
 
 class Operator(abc.ABC):
@@ -213,7 +231,7 @@ class Operator(abc.ABC):
     name: str
     arity: int = 1  # how many parents each new genome is made from
     size: int | None = None  # how many it makes a step, where it cannot make any number
-    inspirations: int = 0  # how many other elites it likes to see beside the parents
+    shown: Any = None  # which other elites it likes to see beside the parents, a `qdkit.shown.Shown`
 
     @property
     def models(self) -> Sequence[Any]:
@@ -227,6 +245,10 @@ class Operator(abc.ABC):
     def turn(self, n: int) -> Operator:
         """The operator that makes the next `n`; called in the order of the starts."""
         return self
+
+    def wishes(self, n: int) -> Sequence[Wish]:
+        """What it would like to be given for the next `n`, in their order; asked of what `turn` gave."""
+        return [Wish(n, None, self.shown)]
 
     def learn(self, batch: Batch, added: Added) -> None:
         """Hears how a batch fared; called in the order of the commits, for every batch of the search."""
@@ -259,11 +281,60 @@ class Axes(Protocol):
     def __call__(self, batch: Batch) -> np.ndarray: ...
 
 
-class Filter(Protocol):
-    """Says which candidates are new."""
+class Verdict(NamedTuple):
+    """Which of `n` candidates are new, and why the others are not.
 
-    def new(self, batch: Batch, before: int) -> np.ndarray:
-        """bool `[n]`, held against the candidates with an id below `before`; must not change `self`."""
+    new: bool `[n]`.
+    notes: `n` mappings of JSON values, kept as `notes["novelty"]` of the candidates. Of one that is
+      rejected: the "stage" that did it, its "likeness" to the nearest, the "limit" from which that is
+      too much, and the nearest one's "id", or its "row" where it is a row above. Of one that passed:
+      "passed", a mapping stage -> likeness. Of one that was embedded: "vectors", a mapping model -> vector.
+    """
+
+    new: np.ndarray
+    notes: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, said: Verdict | np.ndarray | Sequence[bool], n: int) -> Verdict:
+        """What a filter said of `n` candidates. Raises ValueError for another number of rows."""
+        new, notes = said if isinstance(said, Verdict) else (said, [{}] * n)
+        new = np.asarray(new, bool)
+        if new.shape != (n,) or len(notes) != n:
+            raise ValueError(
+                f"a filter was shown {n} candidates and said of {len(new) if new.ndim else new} whether they are new, "
+                f"with {len(notes)} notes: one of each for every candidate is needed"
+            )
+        return cls(new, notes)
+
+    @staticmethod
+    def joined(note: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+        """Two notes on one candidate as one; what the second says goes before."""
+        inner = {name: {**note.get(name, {}), **more.get(name, {})} for name in ("passed", "vectors")}
+        return {**note, **more, **{name: value for name, value in inner.items() if value}}
+
+    def among(self, rows: np.ndarray, n: int) -> Verdict:
+        """The verdict on a batch of `n` of which these `rows` (int) were shown; the others are new."""
+        new = np.ones(n, bool)
+        notes: list[Mapping[str, Any]] = [{}] * n
+        new[rows] = self.new
+        for row, note in zip(rows.tolist(), self.notes, strict=True):
+            notes[row] = {**note, "row": int(rows[note["row"]])} if "row" in note else note
+        return Verdict(new, notes)
+
+
+class Filter(Protocol):
+    """Says which candidates are new: of those that are ok, before their evaluation and again at their commit.
+
+    A filter may have an attribute `form`, a function genome -> text: of the candidates whose form is
+    equal, also of those made at the same time, none but the first is evaluated.
+    """
+
+    def new(self, batch: Batch, before: int) -> Verdict | np.ndarray:
+        """bool `[n]`, held against the candidates with an id below `before`; must not change `self`.
+
+        Before their evaluation, where it may ask a model, the candidates' own ids are -1; at their
+        commit they have ids, and what is asked then is not recorded.
+        """
         ...
 
     def learn(self, batch: Batch) -> None:
@@ -288,5 +359,7 @@ __all__ = [
     "Operator",
     "Outcome",
     "Proposal",
+    "Verdict",
+    "Wish",
     "take",
 ]

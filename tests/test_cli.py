@@ -52,6 +52,31 @@ def test_run_show_resume(capsys, tmp_path):
     assert run.domain.joints == 3 and run.archive.shape == (6, 6) and run.ledger.about["seed"] == 2
 
 
+def test_a_run_is_steered_by_words_and_goes_on_as_it_began(capsys):
+    """Parents by a rule, islands, and an end of its own; a resumed run knows them, and a comparison one map."""
+    steered = ["--parents", "weighted", "--fresh", "0.1", "--islands", "3", "--migrate", "1", "--target", "-0.01"]
+    out(capsys, *SMALL, "--out", "a", *steered, "--baseline", "climb")
+    text = " ".join(out(capsys, *SMALL, "--out", "b", *steered).split())
+    assert "into 108 cells" in text and "the target -0.01" in text
+    run = qdkit.load("b")
+    assert run.archive.count == 3 and "Fresh(rule=Weighted(" in run.ledger.about["parents"]
+    assert run.summary()["cells"] == 36 and run.commits[-1].best >= -0.01
+    steps = len(run.commits)
+    out(capsys, "resume", "b", "--evaluations", "600")
+    assert len(qdkit.load("b").commits) == steps, "the target is met"
+    assert json.loads(out(capsys, "compare", "a", "b", "--json"))["map"]["cells"] == 36
+
+
+def test_everything_is_tried_again_where_novelty_is_none(capsys):
+    """What is known is not evaluated by default, is told of in the summary, and is evaluated on request."""
+    words = ["run", "words", "--evaluations", "300", "--batch", "50", "--seed", "3"]
+    summary = json.loads(out(capsys, *words, "--out", "a") and out(capsys, "show", "a", "--json"))
+    assert summary["rejections"] == {"form": summary["outcomes"]["rejected"]}
+    summary = json.loads(out(capsys, *words, "--novelty", "none", "--out", "b") and out(capsys, "show", "b", "--json"))
+    assert summary["rejections"] == {} and "rejected" not in summary["outcomes"]
+    out(capsys, "resume", "b", "--evaluations", "350")
+
+
 def test_a_run_without_a_folder_takes_the_next_free_one(capsys):
     """Nothing is written over."""
     assert "results/arm-1" in out(capsys, *SMALL)

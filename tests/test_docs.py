@@ -60,6 +60,18 @@ def test_a_reader_who_does_what_the_page_says_gets_what_it_says(page, tmp_path, 
     assert room["search"].summary()["occupied"] > 1  # type: ignore[attr-defined]
 
 
+def test_the_page_on_steering_runs_as_it_stands():
+    """Its lines are Python, one after the other, in one session."""
+    from matplotlib import pyplot
+
+    room: dict[str, Any] = {}
+    for language, _, text in blocks("steering.md"):
+        if language == "python":
+            exec(compile(text, "steering.md", "exec"), room)
+    pyplot.close("all")
+    assert room["search"].stopped and room["portfolio"].arms
+
+
 def test_the_readme_does_what_it_shows(tmp_path, monkeypatch):
     """Its three examples run as they stand, but for the server's address and how long they take."""
     monkeypatch.chdir(tmp_path)

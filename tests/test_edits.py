@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -18,7 +19,7 @@ from qdkit.llm import LLM
 from qdkit.operators import Cross, Full, Patch, Portfolio, Repair, programmer
 from qdkit.operators.edits.applying import LONGEST, patched, rewritten
 from qdkit.operators.edits.reading import fenced, replacements
-from qdkit.operators.edits.showing import SAID, clipped, neighbours, told_apart
+from qdkit.operators.edits.showing import SAID, clipped, fitting, told_apart
 from qdkit.programs import changed_outside
 from qdkit.prompts import fence
 from qdkit.testing import FAULTS, ModelServer, check_operator
@@ -408,16 +409,11 @@ def batch(*texts, score=None, notes=None, outcome=None, first=10):
     )
 
 
-def test_the_best_and_the_nearest_are_shown_beside_the_program():
-    """Of the inspirations: the first, which is the best, then by distance in the spread of each axis."""
-    pool = batch("a", "b", "c", "d")
-    near = lambda target, most: neighbours(Context(pool, pool, target), list(batch("b")), most)
-    texts = lambda shown: [genome["solve.py"] for genome in shown.genome]
-    assert texts(near(np.array([6.0, 3.5]), 2)) == ["a", "d"]
-    assert texts(near(None, 3)) == ["a", "c", "d"]  # b is the program itself
-    assert near(None, 0) is None
-    huge = batch("a" * 40_000, "c")
-    assert texts(neighbours(Context(huge, huge), list(batch("b")), 2)) == ["c"]
+def test_other_programs_are_shown_as_far_as_there_is_room():
+    """In their order, without the program itself, and without one that is too long."""
+    texts = lambda others: [c.genome["solve.py"] for c in fitting(list(others), list(batch("b")))]
+    assert texts(batch("d", "a", "b", "c")) == ["d", "a", "c"]
+    assert texts(batch("a" * 40_000, "c")) == ["c"]
 
 
 def heard(answer):
@@ -441,8 +437,8 @@ CONTEXT = Context(
         score=[2.635862, 2.6358623],
         notes=[{"sum": 6.5, "output": "a line\n```\nanother", "model": "m", "dollars": 0.1}, {}],
     ),
-    batch(SQUARED, SEED, score=[2.6358624, 2.635862], first=20),
-    np.array([12.0, 1.0]),
+    [batch(SQUARED, SEED, score=[2.6358624, 2.635862], first=20)],
+    np.array([[12.0, 1.0]]),
     "Loops over n are slow.",
 )
 
@@ -475,7 +471,7 @@ def test_whole_prompts(name, make, context):
     ask, prompts = heard("no")
     operator = make(ask)
     some = context.parents.take(np.arange(operator.arity))
-    operator.turn(1).propose(KEY, Context(some, context.inspirations, context.target, context.notes), 1)
+    operator.turn(1).propose(KEY, replace(context, parents=some), 1)
     if os.environ.get("QDKIT_GOLDEN"):
         (GOLDEN / f"{name}.txt").write_text(prompts[0] + "\n", encoding="utf-8")
     assert prompts[0] + "\n" == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
@@ -494,6 +490,14 @@ def test_what_a_referee_says_is_clipped():
     loud = batch("x = 1", notes=[{f"note {i}": "y" * 50_000 for i in range(50)}])
     Patch(ask, TASK).propose(KEY, Context(loud), 1)
     assert len(prompts[0]) < 2000 + 2 * SAID
+
+
+def test_what_the_toolkit_noted_is_not_what_the_referee_said():
+    """A model is shown no vector, price or time: what was measured would make every prompt another."""
+    ask, prompts = heard("no")
+    noted = {"novelty": {"vectors": {"e": "AAAA"}}, "cpu_seconds": 1.5, "dollars": 0.1, "why": "too flat"}
+    Patch(ask, TASK).propose(KEY, Context(batch("x = 1", notes=[noted])), 1)
+    assert "too flat" in prompts[0] and not any(word in prompts[0] for word in ("AAAA", "1.5", "dollars"))
 
 
 # The operators.
@@ -549,7 +553,7 @@ def test_a_crossover_takes_different_programs():
     ask, prompts = heard(f"```python\n{SQUARED}```")
     cross = Cross(ask, TASK)
     twins = batch(SEED, SEED)
-    made = cross.propose(KEY, Context(twins, batch(SEED, BETTER, first=20)), 1)
+    made = cross.propose(KEY, Context(twins, [batch(SEED, BETTER, first=20)]), 1)
     assert made.genome == [{"solve.py": SQUARED}] and made.parents.tolist() == [[10, 11]]
     assert "The programs to join" in prompts[0] and BETTER in prompts[0] and prompts[0].count(SEED) == 1
     assert cross.propose(KEY, Context(twins), 1).notes[0]["edit"]["kind"] == "full"

@@ -31,11 +31,83 @@ class Gate:
         return task
 
 
+def first(task):
+    return task
+
+
+def second(task, made):
+    return made
+
+
 def test_results_come_in_the_order_of_the_starts():
     """The last to start may finish first, and is still handed over last."""
     started = iter(range(8))
-    flow = Flow(Gate([3, 2, 1, 0, 7, 6, 5, 4]), in_flight=4, ahead=4)
+    flow = Flow(Gate([3, 2, 1, 0, 7, 6, 5, 4]), second, in_flight=4, ahead=4)
     assert list(flow.run(lambda: next(started, None), 8)) == list(range(8))
+
+
+def test_the_second_half_of_a_task_sees_the_first_of_all_before_it():
+    """However late an earlier task is made, and whoever is made sooner."""
+    made, seen, numbers, late = [], [], iter(range(8)), Gate([3, 2, 1, 0, 7, 6, 5, 4])
+
+    def make(task):
+        late(task)
+        made.append(task)
+
+    def work(task, _):
+        seen.append(set(range(task)) <= set(made))
+
+    list(Flow(make, work, in_flight=4, ahead=4).run(lambda: next(numbers, None), 8))
+    assert seen == [True] * 8
+
+
+def test_a_task_that_waits_for_those_before_it_holds_no_thread():
+    """While the first is slow, one other thread makes all that may be started, and then goes on with them."""
+    others, numbers = threading.Semaphore(0), iter(range(6))
+
+    def make(task):
+        if task:
+            others.release()
+        else:
+            assert all(others.acquire(timeout=10) for _ in range(5))
+        return task
+
+    flow = Flow(make, second, in_flight=2, ahead=6)
+    assert list(flow.run(lambda: next(numbers, None), 6)) == list(range(6))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flow_left_at_any_moment_comes_to_the_same_end(seed):
+    """Errors and callers that leave, whatever the timing: every task is taken once, in order, after those before it."""
+    random, numbers, taken, made, wrong = np.random.default_rng(seed), iter(range(60)), [], set(), []
+    faults = {(half, int(i)) for half in ("made", "done") for i in random.integers(0, 60, 6)}
+    naps = random.uniform(0, 1e-3, 60)
+
+    def make(task):
+        threading.Event().wait(naps[task])
+        if ("made", task) in faults:
+            faults.discard(("made", task))
+            raise KeyError("made")
+        made.add(task)
+        return task
+
+    def work(task, made_of_it):
+        if ("done", task) in faults:
+            faults.discard(("done", task))
+            raise KeyError("done")
+        wrong.extend(i for i in range(task) if i not in made)
+        return made_of_it
+
+    flow = Flow(make, work, in_flight=4, ahead=16)
+    while len(taken) < 60:
+        try:
+            for done in flow.run(lambda: next(numbers, None), int(random.integers(1, 9))):
+                taken.append(done)
+                if random.random() < 0.1:
+                    break
+        except KeyError:
+            pass
+    assert taken == list(range(60)) and not wrong and not faults
 
 
 @pytest.mark.parametrize(("in_flight", "ahead"), [(1, 1), (1, 3), (4, 4), (2, 7)])
@@ -49,7 +121,7 @@ def test_start_i_happens_after_exactly_as_many_results_as_ahead_says(in_flight, 
             seen.append((number, taken))
         return number
 
-    for _ in Flow(lambda task: task, in_flight=in_flight, ahead=ahead).run(start, 12):
+    for _ in Flow(lambda task: task, second, in_flight=in_flight, ahead=ahead).run(start, 12):
         taken += 1
     assert seen == [(i, max(0, i + 1 - ahead)) for i in range(12)]
 
@@ -57,24 +129,26 @@ def test_start_i_happens_after_exactly_as_many_results_as_ahead_says(in_flight, 
 def test_a_flow_that_was_left_goes_on_where_it_was():
     """What was started when the caller stopped is handed over next, once."""
     done, numbers = [], iter(range(20))
-    flow = Flow(lambda task: done.append(task) or task, in_flight=2, ahead=5)
+    flow = Flow(first, lambda task, made: done.append(task) or task, in_flight=2, ahead=5)
     some = [task for _, task in zip(range(3), flow.run(lambda: next(numbers, None), 20), strict=False)]
     rest = list(flow.run(lambda: next(numbers, None), 20))
     assert some + rest == list(range(20))
 
 
-def test_an_error_in_the_work_is_raised_in_its_turn_and_leaves_the_rest():
-    """A bug raises where the result is taken; taken up again, that task is tried once more."""
+@pytest.mark.parametrize("half", [0, 1])
+def test_an_error_in_the_work_is_raised_in_its_turn_and_leaves_the_rest(half):
+    """A bug in either half raises where the result is taken; taken up again, that task is tried once more."""
     tried = []
 
-    def work(task):
+    def work(task, made=None):
         tried.append(task)
         if task == 2 and tried.count(2) == 1:
             raise KeyError("bug")
         return task
 
+    halves = (work, second) if half == 0 else (first, work)
     numbers, out = iter(range(5)), []
-    flow = Flow(work, in_flight=2, ahead=3)
+    flow = Flow(*halves, in_flight=2, ahead=3)
     with pytest.raises(KeyError, match="bug"):
         out.extend(flow.run(lambda: next(numbers, None), 5))
     assert out == [] or out == [0, 1]
@@ -187,7 +261,7 @@ def test_a_result_that_could_not_be_taken_comes_first_again(ahead):
             raise OSError("no room")
         return done
 
-    flow, out = Flow(lambda task: worked.append(task) or task, ahead=ahead), []
+    flow, out = Flow(first, lambda task, made: worked.append(task) or task, ahead=ahead), []
     with pytest.raises(OSError, match="no room"):
         out.extend(flow.run(lambda: next(numbers, None), 5, take))
     failing.clear()

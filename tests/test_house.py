@@ -21,10 +21,10 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
-    {"types", "elites", "record", "plain", "names", "programs", "prompts"},
-    {"flow", "llm", "budget", "sandbox", "compiled", "rows"},
-    {"novelty", "metrics", "ledger", "operators", "feedback", "stages"},
-    {"parts", "seen", "progress", "taskrecord", "baselines", *SHELVES},
+    {"types", "elites", "record", "plain", "names", "programs", "shown", "prompts"},
+    {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards", "metrics", "features"},
+    {"novelty", "ledger", "operators", "feedback", "stages", "lessons", "stopping"},
+    {"parts", "seen", "progress", "taskrecord", "baselines", "choosing", *SHELVES},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
     {"runs", "order"},
@@ -38,6 +38,10 @@ LIGHT = {
     "__main__",
     "types",
     "record",
+    "bandits",
+    "metrics",
+    "features",
+    "shown",
     "flow",
     "budget",
     "llm",

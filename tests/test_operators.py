@@ -421,13 +421,13 @@ def test_one_candidate_at_a_time_is_made_in_turns():
 
 
 def test_each_part_is_handed_the_parents_of_its_own_candidates():
-    """With arities 1 and 2, every candidate has two parents, of which the first operator takes one each."""
+    """With arities 1 and 2, every candidate has two parents, of which the first operator takes the first."""
     portfolio = Portfolio([Words("one"), Words("two", arity=2)])
     turn = portfolio.turn(4)
     made = turn.propose(KEY, Context(people(list("abcdefgh"))), 4)
     assert portfolio.arity == turn.arity == 2
-    assert made.genome == ["a", "b", "ef", "gh"]
-    assert made.parents.tolist() == [[100, NOBODY], [101, NOBODY], [104, 105], [106, 107]]
+    assert made.genome == ["a", "c", "ef", "gh"]
+    assert made.parents.tolist() == [[100, NOBODY], [102, NOBODY], [104, 105], [106, 107]]
 
 
 def test_parts_of_a_portfolio_get_keys_of_their_own():

@@ -112,7 +112,7 @@ def test_of_known_programs_exactly_the_new_ones_are_new():
     """`Distinct` finds each that is the same but for its looks, and takes no other for the same."""
     texts = [ROOT_MEAN, *LOOKS, *OTHERS]
     batch = Batch.unevaluated(Proposal.of([{"a.py": text} for text in texts], "test"))
-    assert Distinct(form).new(batch, 0).tolist() == [True] + [False] * len(LOOKS) + [True] * len(OTHERS)
+    assert Distinct(form).new(batch, 0).new.tolist() == [True] + [False] * len(LOOKS) + [True] * len(OTHERS)
 
 
 @pytest.mark.parametrize(

@@ -234,25 +234,27 @@ def test_a_judge_may_say_of_what_kind_a_candidate_is_and_that_no_judgement_came(
     assert search.summary()["errors"] == {"the server is gone": 1}
 
 
-def test_an_operator_is_shown_as_many_other_elites_as_it_likes_to_see():
-    """The best first, each once, and none that are not elites."""
-    shown = []
+def test_an_operator_is_shown_the_other_elites_that_it_likes_to_see():
+    """For each new candidate the best first, each once, no parent, and none that are not elites."""
+    given = []
 
     class Curious(Chatter):
-        inspirations = 8
+        shown = qdkit.Shown(best=1, near=2, diverse=1, random=2)
 
         def propose(self, key, context, n):
-            shown.append(context.inspirations)
+            given.append(context)
             return super().propose(key, context, n)
 
     search = qdkit.Search(Texts(), Grid((8, 5), Texts.bounds), Curious(), batch=2, seed=2)
     search.run(19, progress=False)
     elites = search.pool
     search.run(1, progress=False)
-    others = shown[-1]
-    assert 2 < len(others) <= 8 and len(set(others.id.tolist())) == len(others)
-    assert (np.diff(others.objective) <= 0).all()
-    assert set(others.id.tolist()) <= set(elites.id.tolist()) and others.objective[0] == elites.objective.max()
+    context = given[-1]
+    assert len(context.inspirations) == len(context.parents) == 2
+    for others, parent in zip(context.inspirations, context.parents.id, strict=True):
+        ids = others.id.tolist()
+        assert len(ids) == 6 == len(set(ids)) and parent not in ids and set(ids) <= set(elites.id.tolist())
+        assert others.objective[0] == elites.objective[elites.id != parent].max()
 
 
 def test_labels_are_places():

@@ -79,6 +79,14 @@ def history(n):
     return {"evaluations": at, "coverage": at / (at + 500), "qd_score": at**0.5, "best": 1 - 1 / (1 + at / 100)}
 
 
+def made_by(*names):
+    """How many candidates each made in forty steps, ever more by the first, and how many of them entered."""
+    shares = np.stack([np.arange(40) // (3 * i + 1) for i in range(len(names))])
+    return {
+        name: np.stack([share, share // (i + 2)]) for i, (name, share) in enumerate(zip(names, shares, strict=True))
+    }
+
+
 def some(archive, step=3):
     return filled(archive, np.flatnonzero(np.arange(archive.cells) % step))
 
@@ -92,10 +100,20 @@ PICTURES = {
     "parallel": lambda: viz.parallel(some(MANY)),
     "progress": lambda: viz.progress(some(PLANE)),
     "profile": lambda: viz.profile(some(PLANE)),
+    "origins": lambda: viz.origins(SimpleNamespace(origins=made_by("a model", "seed", "fr$e$e noise"))),
     "gallery": lambda: viz.gallery(filled(PLANE, range(30), domain=Arrow()), 2, 3),
+    "novelty": lambda: viz.novelty(noted()),
     "overview": lambda: viz.overview(some(PLANE)),
     "empty": lambda: viz.overview(filled(PLANE, [], history=None)),
 }
+
+
+def noted():
+    """What three stages noted of candidates; the limits of the second and third are 0.8 and 0.9."""
+    drawn = np.random.default_rng(5).beta(6, 2, (2, 200))
+    of = lambda stage, values, limit: [(stage, x, limit if x >= limit else None) for x in values.tolist()]
+    rows = [("form", 1.0, 1.0)] * 30 + of("edit $distance$", drawn[0], 0.8) + of("cosine", 0.5 + drawn[1] / 2, 0.9)
+    return SimpleNamespace(ledger=SimpleNamespace(likenesses=lambda: rows))
 
 
 def save(drawn, path):
@@ -274,6 +292,21 @@ def test_histogram_and_profile_count_the_elites():
     assert sum(bar.get_height() for bar in viz.histogram(seen).patches) == 20
     x, y = viz.profile(seen).lines[0].get_data()
     assert (y[0], y[-1]) == (20, 0) and x[0] == 1 / 30 and x[-1] == 29 / 30
+
+
+def test_novelty_draws_what_passed_left_of_the_limit_and_what_was_rejected_right_of_it():
+    """Every noted likeness is in a bar of its own side; there is no line where nothing was rejected."""
+    for ax, rejected, limit in zip(viz.novelty(noted()).axes, (30, None, None), (1.0, 0.8, 0.9), strict=True):
+        passed, too_like = (bars.patches for bars in ax.containers)
+        assert all(bar.get_x() >= limit - 1e-9 for bar in too_like if bar.get_height())
+        assert all(bar.get_x() + bar.get_width() <= limit + 1e-9 for bar in passed if bar.get_height())
+        total = sum(bar.get_height() for bar in [*passed, *too_like])
+        assert total == (rejected or 200) and ax.lines[0].get_xdata()[0] == limit
+    calm = SimpleNamespace(ledger=SimpleNamespace(likenesses=lambda: [("cosine", -0.2, None), ("cosine", 1.0, None)]))
+    (ax,) = viz.novelty(calm).axes
+    assert sum(bar.get_height() for bar in ax.patches) == 2 and not ax.lines
+    (ax,) = viz.novelty(SimpleNamespace(ledger=SimpleNamespace(likenesses=list))).axes
+    assert ax.texts[0].get_text() == "no likeness was noted"
 
 
 @pytest.mark.parametrize("last", [2.635983, 1e15, 0.0])

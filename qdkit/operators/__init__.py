@@ -8,6 +8,7 @@ from .line import Line
 from .polish import Polish, gaussian_shake, scipy_minimise
 from .portfolio import Portfolio
 from .rewrite import Rewrite
+from .steered import Steered
 from .syntax import Syntax, mutated
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Portfolio",
     "Repair",
     "Rewrite",
+    "Steered",
     "Syntax",
     "cma_me",
     "gaussian_shake",

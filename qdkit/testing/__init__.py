@@ -18,6 +18,7 @@ from typing import Any
 _HOME = {
     "check_archive": "archives",
     "check_domain": "conformance",
+    "check_filter": "conformance",
     "check_operator": "conformance",
     "FAULTS": "replies",
     "Hang": "replies",

@@ -1,4 +1,4 @@
-"""Whether a domain or an operator keeps the promises that a search relies on.
+"""Whether a domain, an operator or a filter keeps the promises that a search relies on.
 
 Each check raises AssertionError with a sentence: what was expected, what came, and the mend. An
 exception of the part itself is passed on as it is.
@@ -16,7 +16,20 @@ import numpy as np
 
 from qdkit.archives import Grid
 from qdkit.elites import NOWHERE, Added
-from qdkit.types import NOBODY, Batch, Context, Domain, Evaluation, Genomes, Operator, Outcome, take
+from qdkit.types import (
+    NOBODY,
+    Batch,
+    Context,
+    Domain,
+    Evaluation,
+    Filter,
+    Genomes,
+    Operator,
+    Outcome,
+    Proposal,
+    Verdict,
+    take,
+)
 
 SEEDS = 6  # how many genomes a domain is tried with
 
@@ -86,6 +99,33 @@ def check_operator(operator: Operator, domain: Domain, seed: int = 0, n: int = 4
     )
     nothing = np.zeros(len(parents), np.int32)
     operator.learn(parents, Added(nothing, np.full(len(parents), np.nan), nothing + NOWHERE))  # type: ignore[arg-type]
+
+
+def check_filter(novelty: Filter, domain: Domain, seed: int = 0) -> None:
+    """A filter says of each candidate whether it is new, compares none with itself, and changes when it learns alone.
+
+    The seeds of `domain` are the candidates. A filter that asks a model is checked with a scripted answer in its place.
+    """
+    genomes = domain.seeds(jax.random.key(seed), SEEDS)
+    fresh = Batch.unevaluated(Proposal.of(genomes, "seed"))
+    n, before, state = len(genomes), copy.deepcopy(genomes), _state(novelty)
+    said, again = (Verdict.of(novelty.new(fresh, 0), n) for _ in range(2))
+    hold(_state(novelty) == state, "new changed the filter, and it runs beside others: change it in learn")
+    hold(_same(genomes, before), "new changed the genomes it was given: let it work on a copy")
+    hold(_same(tuple(said), tuple(again)), "new said something else of the same candidates the second time")
+    hold(said.new[0], "the first candidate of all is not new: there is nothing yet that it could be like")
+    hold(all(_is_json(dict(note)) for note in said.notes), f"notes are mappings of JSON values, not {said.notes!r}")
+    noted = [{"novelty": note} if note else {} for note in said.notes]
+    kept = fresh.replace(id=np.arange(n, dtype=np.int32), notes=noted).take(np.flatnonzero(said.new))
+    for i in range(len(kept)):
+        one = kept.take(np.array([i]))
+        own = int(one.id[0])
+        hold(
+            Verdict.of(novelty.new(one, own), 1).new[0],
+            f"candidate {own} was new before its evaluation and is not at its commit, though nothing came meanwhile: "
+            "compare it with the ids below `before`, not with itself",
+        )
+        novelty.learn(one)
 
 
 def hold(true: Any, sentence: str) -> None:
@@ -196,6 +236,12 @@ def _check_attributes(domain: Any, genomes: Genomes, found: dict[str, Any]) -> N
         hold(np.isfinite(floor), f"floor is a finite number, not {floor}")
         least = np.fmin.reduce(found.get("objective", [floor]))
         hold(not least < floor, f"no objective is below floor, {floor}, and a seed has {least}: lower the floor")
+    if hasattr(domain, "form"):
+        form = domain.form(genomes[0])
+        hold(isinstance(form, str), f"form(genome) gives a text, and gave a {type(form).__name__}")
+        hold(
+            form == domain.form(genomes[0]), "form gave another text for the same genome: it may depend on nothing else"
+        )
     if hasattr(domain, "draw"):
         from matplotlib.figure import Figure
 

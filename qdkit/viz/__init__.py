@@ -15,6 +15,8 @@ from qdkit.viz.bands import comparison
 from qdkit.viz.curves import histogram, profile, progress
 from qdkit.viz.lines import parallel
 from qdkit.viz.maps import heatmap
+from qdkit.viz.novelty import novelty
+from qdkit.viz.origins import origins
 from qdkit.viz.page import overview
 from qdkit.viz.pictures import best, gallery
 from qdkit.viz.texts import texts
@@ -25,6 +27,8 @@ __all__ = [
     "gallery",
     "heatmap",
     "histogram",
+    "novelty",
+    "origins",
     "overview",
     "parallel",
     "profile",

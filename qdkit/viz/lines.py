@@ -9,7 +9,7 @@ import numpy as np
 from qdkit.seen import Seen
 from qdkit.viz.cells import box
 from qdkit.viz.colour import COLOURS, colour_bar, painting, shown_values
-from qdkit.viz.look import PLAIN, labels, names, note, number, panel, styled
+from qdkit.viz.look import PLAIN, geometry, labels, names, note, number, panel, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def parallel(
     """
     from matplotlib.collections import LineCollection
 
-    archive = seen.archive
+    archive = geometry(seen)
     shown = shown_values(seen, values)
     ax = panel(ax, 6.4, 3.8)
     some = np.flatnonzero(~np.ma.getmaskarray(shown) & np.asarray(seen.elites.occupied))

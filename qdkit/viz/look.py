@@ -86,6 +86,11 @@ def note(ax: Axes, text: str) -> None:
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=FAINT, **PLAIN)
 
 
+def geometry(seen: Any) -> Any:
+    """The archive as it is drawn: of islands, that of one."""
+    return getattr(seen.archive, "map", seen.archive)
+
+
 def objectives(elites: Elites) -> np.ndarray:
     """float64 `[C]`, nan where empty."""
     found = np.asarray(elites.objective, np.float64)

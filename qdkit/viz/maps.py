@@ -9,7 +9,7 @@ import numpy as np
 from qdkit.seen import Seen
 from qdkit.viz.cells import box, intervals, nested, voronoi
 from qdkit.viz.colour import COLOURS, colour_bar, painting, shown_values
-from qdkit.viz.look import panel, styled
+from qdkit.viz.look import geometry, panel, styled
 from qdkit.viz.ticks import LEVEL, frame
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def heatmap(
     Raises ValueError for `values` of another length, and for an archive that has no such map:
     centroids on more than two axes, or cells of another kind. `parallel` draws those.
     """
-    archive = seen.archive
+    archive = geometry(seen)
     if (draw := _drawing(archive)) is None:
         raise ValueError(
             f"a map needs a grid, or centroids on one or two axes, and this is a {type(archive).__name__} "

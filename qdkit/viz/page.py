@@ -9,7 +9,7 @@ import numpy as np
 from qdkit.seen import Seen
 from qdkit.viz.curves import histogram, progress
 from qdkit.viz.lines import parallel
-from qdkit.viz.look import new_figure, styled
+from qdkit.viz.look import geometry, new_figure, styled
 from qdkit.viz.maps import heatmap, mapped
 from qdkit.viz.pictures import best
 
@@ -25,7 +25,7 @@ def overview(seen: Seen) -> Figure:
     place, picture = above.subplots(1, 2, width_ratios=(1.25, 1))
     small = below.subplots(1, 4)
     occupied = np.asarray(seen.elites.occupied)
-    draw = heatmap if mapped(seen.archive) else parallel
+    draw = heatmap if mapped(geometry(seen)) else parallel
     draw(seen, place, title=f"{occupied.sum():,} elites in {len(occupied):,} cells")
     best(seen, picture)
     progress(seen, small[:3])

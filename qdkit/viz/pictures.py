@@ -15,7 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qdkit.seen import Seen
-from qdkit.viz.look import FAINT, LINE, PLAIN, labels, new_figure, note, number, objectives, panel, styled, tidy
+from qdkit.viz.look import (
+    FAINT,
+    LINE,
+    PLAIN,
+    geometry,
+    labels,
+    new_figure,
+    note,
+    number,
+    objectives,
+    panel,
+    styled,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +110,7 @@ def _caption(seen: Seen, cell: int) -> str:
     """The objective and the place of a cell's elite."""
     place = np.asarray(seen.elites.descriptor, np.float64)[cell]
     words = [
-        found[int(np.clip(round(x), 0, len(found) - 1))] if (found := labels(seen.archive, axis)) else f"{x:.3g}"
+        found[int(np.clip(round(x), 0, len(found) - 1))] if (found := labels(geometry(seen), axis)) else f"{x:.3g}"
         for axis, x in enumerate(place)
     ]
     return textwrap.shorten(f"{number(objectives(seen.elites)[cell])} at {', '.join(words)}", 48, placeholder="…")

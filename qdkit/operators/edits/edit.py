@@ -12,12 +12,14 @@ from qdkit.elites import Added
 from qdkit.llm import Ask
 from qdkit.operators.edits.applying import patched, rewritten
 from qdkit.operators.edits.asking import Row, asked
-from qdkit.operators.edits.showing import neighbours, prompt
+from qdkit.operators.edits.showing import prompt
 from qdkit.operators.portfolio import Portfolio
-from qdkit.types import Batch, Candidate, Context, Key, Operator, Outcome, Proposal
+from qdkit.shown import Shown
+from qdkit.types import Batch, Candidate, Context, Key, Operator, Outcome, Proposal, Wish
 
 KEPT = 32  # failed programs that wait for their repair
 SCORES = 4096  # candidates whose objective is remembered, to know how good the parents of a failed one were
+BEST_AND_NEAREST = Shown(best=1, near=1)
 SHARES = {"patch": 0.5, "full": 0.2, "cross": 0.15, "repair": 0.15}
 
 
@@ -28,7 +30,7 @@ class Edit(Operator):
     ask: a model (`qdkit.LLM`), or a plain function `str -> str`.
     task: what programs are for, in words; the prompt opens with it.
     names: of the axes of the descriptor, so that the model can read it.
-    others: how many of the context's inspirations are shown at most.
+    shown: which other elites are shown beside the program.
     name: that of the model and the kind of edit, where left out.
 
     An answer that cannot be used costs one more question, which says why; after that the candidate
@@ -38,10 +40,9 @@ class Edit(Operator):
     ask: Ask
     task: str
     names: Sequence[str] = ()
-    others: int = 2
+    shown: Shown | None = BEST_AND_NEAREST
     name: str = ""
     kind: ClassVar[str] = ""
-    inspirations = 16  # among which `others` are chosen
 
     def __post_init__(self) -> None:
         if not self.task.strip():
@@ -54,8 +55,8 @@ class Edit(Operator):
         return (self.ask,)
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        parents = list(context.parents)
-        rows = [self._row(context, parents[i * self.arity : (i + 1) * self.arity]) for i in range(n)]
+        each = [context.part(slice(i, i + 1), self.arity, self.arity) for i in range(n)]
+        rows = [self._row(one, list(one.parents)) for one in each]
         return _proposal(rows, context.parents.id.reshape(n, -1), self.name)
 
     def _row(self, context: Context, parents: list[Candidate]) -> Row:
@@ -70,8 +71,7 @@ class Edit(Operator):
         return asked(self.ask, question, template, lambda answer: rewritten(programs[0].genome, answer))
 
     def _question(self, context: Context, edited: list[Candidate], template: str) -> str:
-        seen = replace(context, inspirations=neighbours(context, edited, self.others))
-        return prompt(template, self.task, self.names, seen, edited)
+        return prompt(template, self.task, self.names, context, edited)
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,8 @@ class Cross(Edit):
         object.__setattr__(self, "arity", self.parents)
 
     def _row(self, context: Context, parents: list[Candidate]) -> Row:
-        drawn = [*parents, *(context.inspirations if context.inspirations is not None else ())]
         different: list[Candidate] = []
-        for candidate in drawn:
+        for candidate in (*parents, *(other for some in context.inspirations for other in some)):
             if all(candidate.genome != other.genome for other in different):
                 different.append(candidate)
         different = different[: self.parents]
@@ -163,8 +162,8 @@ class Repair(Edit):
         return self._patch(context, parents[0], "patch")
 
     def _mend(self, context: Context, failed: Candidate) -> Row:
-        if context.inspirations is None:
-            context = replace(context, inspirations=context.parents)  # programs that work
+        if not any(map(len, context.inspirations)):
+            context = replace(context, inspirations=[context.parents])  # programs that work
         return self._patch(context, failed, "repair")
 
 
@@ -176,15 +175,19 @@ class _Repairing(Operator):
     failed: tuple[Candidate, ...]
     name: str
 
+    def wishes(self, n: int) -> list[Wish]:
+        return [Wish(n, None, self.repair.shown)]
+
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        elites, ids = list(context.parents), context.parents.id.copy()
+        ids = context.parents.id.copy()
         rows: list[Row] = []
-        for i, elite in enumerate(elites):
+        for i in range(n):
+            one = context.part(slice(i, i + 1), 1, 1)
             if i < len(self.failed):
                 ids[i] = self.failed[i].id
-                rows.append(self.repair._mend(context, self.failed[i]))
+                rows.append(self.repair._mend(one, self.failed[i]))
             else:
-                rows.append(self.repair._row(context, [elite]))
+                rows.append(self.repair._row(one, list(one.parents)))
         return _proposal(rows, ids[:, None], self.name)
 
 

@@ -15,10 +15,10 @@ from qdkit import prompts
 from qdkit.plain import to_json
 from qdkit.programs import Files, blocks
 from qdkit.prompts import fence
-from qdkit.types import Batch, Candidate, Context, Outcome
+from qdkit.types import Candidate, Context, Outcome
 
 # Notes that operators and not referees have written, and what was measured: a prompt is the same in every run.
-MINE = ("model", "dollars", "edit", "cpu_seconds")
+MINE = ("model", "dollars", "edit", "cpu_seconds", "novelty")
 SAID = 1500  # characters of one note, and of all notes together twice as many
 ROOM = 30_000  # characters for programs that are shown beside those to be edited
 
@@ -27,20 +27,20 @@ def prompt(template: str, task: str, names: Sequence[str], context: Context, edi
     """The question of a kind of edit about the programs `edited`.
 
     names: of the axes of the descriptor, or none.
-    context: its inspirations are shown as other programs, its target as the kind to aim for, its
-      notes as what the search has learnt.
+    context: what concerns one new program. Its inspirations are shown as other programs, as far as
+      there is room; its target as the kind to aim for, its lessons as what the search has learnt.
     """
-    others = [] if context.inspirations is None else list(context.inspirations)
+    others = fitting([other for some in context.inspirations for other in some], edited)
     files = edited[0].genome
     scores = told_apart([c.objective for c in (*others, *edited)])
     shown = [_program(c, score, names) for c, score in zip((*others, *edited), scores, strict=True)]
     return filled(
         template,
         task=task.strip(),
-        learnt=_section("What the search has learnt", [context.notes.strip()]),
+        learnt=_section("What the search has learnt", [context.lessons.strip()]),
         others=_section("Other programs: the best, then those nearest in kind", shown[: len(others)]),
         programs="\n\n".join(shown[len(others) :]),
-        aim=_aim(context.target, names),
+        aim=_aim(None if context.target is None else context.target[0], names),
         path=next(iter(files)),
         marks=_marks(files),
     )
@@ -66,27 +66,15 @@ def clipped(text: str, most: int) -> str:
     return f"{text[:head]}\n[{len(text) - most:,} characters left out]\n{text[head - most :]}"
 
 
-def neighbours(context: Context, edited: Sequence[Candidate], most: int) -> Batch | None:
-    """At most `most` of the inspirations: the best, then the nearest to the target or to what is edited.
-
-    Left out are the programs that are edited, and those for which there is no room. Distances are
-    measured in the spread of each axis.
-    """
-    if context.inspirations is None or most < 1:
-        return None
-    known = {_text(c.genome) for c in edited}
-    rows = [i for i, c in enumerate(context.inspirations) if _text(c.genome) not in known]
-    place = np.array(context.inspirations.descriptor, float)
-    at = np.asarray(edited[0].descriptor if context.target is None else context.target, float)
-    spread = np.ptp(place, axis=0)
-    far = np.nan_to_num(((place - at) / np.where(spread > 0, spread, 1.0)) ** 2, nan=np.inf).sum(1)
-    chosen: list[int] = []
-    room = ROOM
-    for i in rows[:1] + sorted(rows[1:], key=lambda i: far[i]):
-        size = len(_text(context.inspirations.genome[i]))
-        if len(chosen) < most and size <= room:
-            chosen, room = [*chosen, i], room - size
-    return context.inspirations.take(np.array(chosen, int)) if chosen else None
+def fitting(others: Sequence[Candidate], edited: Sequence[Candidate]) -> list[Candidate]:
+    """Those of the others for which there is room, in their order, without the programs that are edited."""
+    known, room = {_text(candidate.genome) for candidate in edited}, ROOM
+    kept: list[Candidate] = []
+    for candidate in others:
+        text = _text(candidate.genome)
+        if text not in known and len(text) <= room:
+            kept, room = [*kept, candidate], room - len(text)
+    return kept
 
 
 def _program(candidate: Candidate, score: str, names: Sequence[str]) -> str:
@@ -121,7 +109,7 @@ def _place(descriptor: Sequence[float] | np.ndarray, names: Sequence[str]) -> st
 
 
 def _aim(target: np.ndarray | None, names: Sequence[str]) -> str:
-    if target is None:
+    if target is None or np.isnan(target).any():
         return ""
     return f"Aim for a program of this kind, with a score as high as can be there: {_place(target, names)}."
 

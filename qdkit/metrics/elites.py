@@ -1,16 +1,17 @@
-"""Numbers that say how a search fares, each a function of its `Elites`.
+"""How much of the map is filled, and how well: functions of `Elites`.
 
-The conventions of the whole toolkit: objectives are maximised, coverage is a fraction of the cells,
-and a floor is subtracted. Sums are taken in float64, whatever the elites are kept in.
+Sums are taken in float64, whatever the elites are kept in.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qdkit.elites import Elites
+if TYPE_CHECKING:
+    from qdkit.elites import Elites
 
 
 def occupied(elites: Elites) -> int:
