@@ -25,6 +25,7 @@ DOMAINS = {
     "rastrigin": "qdkit.domains.projection:Rastrigin",
     "plateau": "qdkit.domains.projection:Plateau",
     "words": "qdkit.domains.words:Words",
+    "poetry": "qdkit.domains.poetry:Poetry",
     "circle_packing": "qdkit.domains.solvers:circle_packing",
     "heilbronn": "qdkit.domains.solvers:heilbronn",
     "min_max_distance": "qdkit.domains.solvers:min_max_distance",
@@ -395,12 +396,44 @@ def operator(domain: Any, name: str | None) -> Callable[..., Any]:
 
 
 def asking(domain: Any, model: Any) -> Any:
-    """The operator by which a model makes new candidates: edits of programs, else other texts."""
+    """The operator by which a model makes new candidates: the domain's own, edits of programs, else other texts."""
     from qdkit.operators import Rewrite, programmer
 
+    if hasattr(domain, "asking"):
+        return domain.asking(model)
     if kind(domain) == "programs":
         return programmer(model, domain.task, domain.names)
     return Rewrite(model, prompt(domain))
+
+
+def judge(domain: Any, model: Any | None) -> Any:
+    """Who judges: whom the domain names, given the model where there is one, else the domain itself."""
+    from qdkit.stages import given
+
+    return domain.judge(model) if hasattr(domain, "judge") else given
+
+
+def judges(reference: str, model: str | None) -> tuple[list[Any], list[str]]:
+    """The judges that a word of the command line names, each of a panel by itself, and texts to try them on.
+
+    It may be a measure by its name, a domain that has judges, or a judge.
+    """
+    from qdkit.feedback import MEASURES, Panel
+    from qdkit.llm import LLM
+
+    if reference in MEASURES:
+        return [MEASURES[reference]], []
+    named = found(reference)
+    part: Any = named() if inspect.isclass(named) else named
+    texts: list[str] = []
+    if hasattr(part, "judge"):
+        import jax
+
+        texts = list(part.seeds(jax.random.key(0), 100))
+        part = part.judge(LLM(model) if model else None)
+    if not callable(part):
+        raise LookupError(f"{reference} is no judge, nor a domain with one: name a judge(key, batch)")
+    return [part] if not isinstance(part, Panel) else [j for j in (part.quality, *part.axes) if j is not None], texts
 
 
 def prompt(domain: Any) -> str:

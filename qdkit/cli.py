@@ -1,4 +1,4 @@
-"""The command line: `qdkit run`, `resume`, `show`, `compare`, `doctor`."""
+"""The command line: `qdkit run`, `resume`, `show`, `compare`, `audit`, `doctor`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> None:
     app = App(name="qdkit", help=HELP, version=__version__)
     try:
         app.command(_with_settings(run, words[1:] if words[:1] == ["run"] else []), name="run")
-        for command in (resume, show, validate, open_lockbox, compare, doctor):
+        for command in (resume, show, validate, open_lockbox, compare, audit, doctor):
             app.command(command)
         app(words)
     except EXPECTED as error:
@@ -74,10 +74,10 @@ def run(
     Parameters
     ----------
     domain
-        What to search: numbers (arm, unit_arm, sphere, rastrigin, plateau), words, programs that solve a problem
-        (circle_packing, heilbronn, min_max_distance, autocorrelation, overlap, sums_differences), programs that
-        predict (regression), or your own as package.module:Object, file.py:Object or a folder with seed.py, task.md
-        and score.py.
+        What to search: numbers (arm, unit_arm, sphere, rastrigin, plateau), texts (words, poetry), programs that solve
+        a problem (circle_packing, heilbronn, min_max_distance, autocorrelation, overlap, sums_differences), programs
+        that predict (regression), or your own as package.module:Object, file.py:Object or a folder with seed.py,
+        task.md and score.py.
         `qdkit run DOMAIN --help` shows its options.
     evaluations
         How many candidates to try; where nothing else limits the run 100,000, 1,000 with models, and as many programs
@@ -255,6 +255,48 @@ def compare(
             print(f"drawn: {out}")
 
 
+def audit(
+    judge: str,
+    /,
+    *,
+    texts: Path | None = None,
+    model: str | None = None,
+    repeats: int = 3,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Say how far a judge can be trusted: asked again, in another order, about the same text dressed otherwise.
+
+    Parameters
+    ----------
+    judge
+        A domain that is judged (poetry), a measure (sentiment, readability, repetition, form), or your own as
+        package.module:judge or file.py:judge.
+    texts
+        What it is asked about: a file with a JSON text on each line, or {"text": ..., "label": ...} with what a person
+        says of it, a number or a label. The domain's seeds where left out.
+    model
+        The language model that judges for the domain.
+    repeats
+        How often each text is judged.
+    as_json
+        Print what was found as JSON, a list with one object for each judge, and nothing else.
+    """
+    from rich import print
+
+    from qdkit.feedback import audit
+
+    judges, known = catalog.judges(judge, model)
+    labelled = _labelled(texts) if texts else [(text, None) for text in known]
+    if not labelled:
+        raise ValueError(f"say what {judge} is asked about: --texts FILE, with a JSON text on each line")
+    said = [(text, label) for text, label in labelled if label is not None]
+    audits = [audit(each, [text for text, _ in labelled], said, repeats=repeats) for each in judges]
+    if as_json:
+        _print_json([made.plain() for made in audits])
+    for made in [] if as_json else audits:
+        print(made)
+
+
 def doctor(*, model: str | None = None) -> None:
     """Say what is installed, on which devices jax computes, and what each missing extra would add.
 
@@ -311,6 +353,20 @@ def _options(group: Group, part: Callable[..., Any]) -> list[inspect.Parameter]:
         for option in catalog.options(part)
         if option.name not in SAID_ELSEWHERE
     ]
+
+
+def _labelled(path: Path) -> list[tuple[str, Any]]:
+    """The texts of a file of JSON lines, each with its label or None."""
+    found: list[tuple[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            said = json.loads(line)
+            found.append((said, None) if isinstance(said, str) else (said["text"], said.get("label")))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise ValueError(
+                f'line {number} of {path} is no text: give a JSON text on each line, or {{"text": ..., "label": ...}}'
+            ) from None
+    return found
 
 
 def _free_folder(domain: str) -> Path:
@@ -418,6 +474,8 @@ def _show(seen: Seen, path: Path) -> None:
     for name, value in {**summary, "errors": _last_lines(summary["errors"])}.items():
         table.add_row(name.replace("_", " "), Text(visible(_in_words(value))))
     print(table)
+    if (texts := viz.texts(seen)) is not None:
+        print(texts)
     try:
         _save(viz.overview(seen), path / "overview.png")
         print(Text(visible(f"drawn: {path / 'overview.png'}")))
@@ -509,6 +567,5 @@ def _in_words(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}" if isinstance(value, float) else str(value)
 
 
-def _print_json(summary: dict[str, Any]) -> None:
-
+def _print_json(summary: dict[str, Any] | list[Any]) -> None:
     print(json.dumps(plain(summary), indent=2))

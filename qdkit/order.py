@@ -62,7 +62,8 @@ class Order:
         budget = Budget.parse(self.budget) if self.budget else Budget()
         if self.evaluations is not None:
             return replace(budget, evaluations=self.evaluations)
-        return budget if budget.limits() else Budget(**LIMITS[self.kind])
+        usual = {name: value for name, value in self._usual().items() if name != "batch"}
+        return budget if budget.limits() else Budget(**usual)
 
     @property
     def kind(self) -> str:
@@ -79,7 +80,7 @@ class Order:
         from qdkit.llm import LLM
         from qdkit.search import Search
 
-        batch = BATCH[self.kind] if self.batch is None else self.batch
+        batch = self._usual()["batch"] if self.batch is None else self.batch
         budget = self.limits()
         domain = self.part()
         cells = catalog.ARCHIVES[self.archive]
@@ -92,10 +93,16 @@ class Order:
         place: dict[str, Any] = {"budget": budget, "run": run, "resume": resume}
         place["novelty"] = None if self.novelty == "none" else self.novelty
         steering: dict[str, Any] = {
+            "judge": catalog.judge(domain, next(iter(models), None)),
             "parents": catalog.parents(domain, **self._mine(catalog.parents)),
             "lessons": catalog.lessons(domain, next(iter(models), None), **self._mine(catalog.lessons)),
         }
         return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **steering, **place)
+
+    def _usual(self) -> dict[str, Any]:
+        """What holds where nothing is said: the domain's own, else that of its kind."""
+        own = getattr(catalog.found(self.domain), "usual", {})
+        return {"batch": BATCH[self.kind], **LIMITS[self.kind], **own.get(self.kind, {})}
 
     def until(self) -> Stop | None:
         """When it has done enough, beside what it may spend."""

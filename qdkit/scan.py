@@ -63,7 +63,9 @@ class Scan:
         resume: bool = False,
     ):
         if archive.islands > 1:
-            raise TypeError(f"a compiled loop fills one archive, not {archive.islands} islands: search with qdkit.Search")
+            raise TypeError(
+                f"a compiled loop fills one archive, not {archive.islands} islands: search with qdkit.Search"
+            )
         keep_compilations()
         self.domain, self.archive, self.operator = domain, archive, operator
         self.batch, self.seed = int(batch or operator.size or BATCH), int(seed)

@@ -194,21 +194,37 @@ def evaluated(batch: Batch, attempt: Callable[[Genomes], Tried], archive: Archiv
 
 
 def judged(batch: Batch, judge: Judge, key: Key) -> Batch:
-    """The batch with the judge's objectives; a candidate whose objective is not finite is invalid."""
-    rows = np.flatnonzero(batch.ok)
-    if len(rows):
-        said = judge(key, batch.take(rows))
-        value = _column("the judge's values", said.value if isinstance(said, Judgement) else said, len(rows), ())
-        objective, notes = np.full(len(batch), np.nan), list(batch.notes)
-        objective[rows] = value
-        if isinstance(said, Judgement):
-            count = np.broadcast_to(said.count, len(rows)).tolist()
-            for i, judgements, note in zip(rows, count, said.notes or [{}] * len(rows), strict=True):
-                notes[i] = {**notes[i], **plain(note), "judgements": judgements}
-        batch = batch.replace(objective=objective, notes=notes)
+    """The batch with the judge's objectives; a candidate whose objective is not finite is invalid.
+
+    What a judge says of the kind of a candidate is its features, in the place of the domain's.
+    """
+    n, rows = len(batch), np.flatnonzero(batch.ok)
+    if not len(rows):
+        return batch
+    said = judge(key, batch.take(rows))
+    value = said.value if isinstance(said, Judgement) else said
+    objective, outcome = np.full(n, np.nan), batch.outcome.copy()
+    objective[rows] = _column("the judge's values", value, len(rows), ())
+    if isinstance(said, Judgement):
+        batch = batch.replace(notes=_noted(batch, rows, said))
+        if said.features is not None:
+            measured = _column("the judge's features", said.features, len(rows), None)
+            batch = batch.replace(features=_filled(None, n, rows, measured))
+        if said.outcome is not None:
+            outcome[rows] = [Outcome(o).value for o in said.outcome]
+    objective[outcome != Outcome.OK] = np.nan
+    batch = batch.replace(objective=objective, outcome=outcome)
     return with_outcome(
         batch, batch.ok & ~np.isfinite(batch.objective), Outcome.INVALID, "its objective is {objective}"
     )
+
+
+def _noted(batch: Batch, rows: np.ndarray, said: Judgement) -> list[Mapping[str, Any]]:
+    """The notes of the batch, with what a judge said of these rows."""
+    notes, count = list(batch.notes), np.broadcast_to(said.count, len(rows)).tolist()
+    for i, judgements, note in zip(rows, count, said.notes or [{}] * len(rows), strict=True):
+        notes[i] = {**notes[i], **plain(note), "judgements": judgements}
+    return notes
 
 
 def placed(batch: Batch, axes: Axes, d: int) -> Batch:

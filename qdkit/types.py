@@ -256,11 +256,17 @@ class Operator(abc.ABC):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge said: the value, float `[n]`; how many judgements it is the mean of; notes."""
+    """What a judge said: the value, float `[n]`; how many judgements it is the mean of; notes.
+
+    features: float `[n, f]`, of a judge that also says of what kind they are; they take the place of the domain's.
+    outcome: `n` outcomes, other than ok where no judgement came; a value that is not finite is invalid where left out.
+    """
 
     value: np.ndarray
     count: np.ndarray | int = 1
     notes: Sequence[Mapping[str, Any]] | None = None
+    features: np.ndarray | None = None
+    outcome: Sequence[str] | np.ndarray | None = None
 
 
 class Judge(Protocol):

@@ -19,8 +19,9 @@ from qdkit.llm import LLM
 from qdkit.operators import Cross, Full, Patch, Portfolio, Repair, programmer
 from qdkit.operators.edits.applying import LONGEST, patched, rewritten
 from qdkit.operators.edits.reading import fenced, replacements
-from qdkit.operators.edits.showing import SAID, clipped, fence, fitting, told_apart
+from qdkit.operators.edits.showing import SAID, clipped, fitting, told_apart
 from qdkit.programs import changed_outside
+from qdkit.prompts import fence
 from qdkit.testing import FAULTS, ModelServer, check_operator
 from qdkit.types import NOBODY, Batch, Context, Outcome, Proposal
 

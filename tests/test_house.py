@@ -21,10 +21,10 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
-    {"types", "elites", "record", "plain", "names", "programs", "shown"},
+    {"types", "elites", "record", "plain", "names", "programs", "shown", "prompts"},
     {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards", "metrics", "features"},
-    {"novelty", "ledger", "levels", "operators", "stages", "lessons", "stopping", *SHELVES},
-    {"parts", "seen", "progress", "taskrecord", "baselines", "choosing", "loop"},
+    {"novelty", "ledger", "levels", "operators", "feedback", "stages", "lessons", "stopping"},
+    {"parts", "seen", "progress", "taskrecord", "baselines", "choosing", "loop", *SHELVES},
     {"scan"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},

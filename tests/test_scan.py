@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qdkit import metrics, viz
-from qdkit.archives import Grid
+from qdkit.archives import Deep, Grid, Islands
 from qdkit.domains import Arm, Sphere, Words
 from qdkit.elites import double
 from qdkit.loop import Loop, pure

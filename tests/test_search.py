@@ -211,6 +211,29 @@ def test_a_judge_and_axes_fill_what_the_domain_leaves_out():
     assert search.ledger.batch(0).features.tolist() == [[7, 1], [9, 2], [7, 1]]
 
 
+def test_a_judge_may_say_of_what_kind_a_candidate_is_and_that_no_judgement_came():
+    """Its features are what the axes read; a judgement that did not come is not the candidate's fault."""
+
+    class Bare:
+        def seeds(self, key, n):
+            return ["ab", "abc", "lost", "a"]
+
+        def evaluate(self, genomes):
+            return qdkit.Evaluation()
+
+    def judge(key, batch):
+        length = np.array([len(g) for g in batch.genome], float)
+        lost = np.array([g == "lost" for g in batch.genome])
+        outcome = np.where(lost, "infrastructure", "ok")
+        notes = [{"error": "the server is gone"} if gone else {} for gone in lost]
+        return qdkit.Judgement(length, 1, notes, features=length[:, None], outcome=outcome)
+
+    search = qdkit.Search(Bare(), Grid((9,), ((0, 9),)), Chatter(), judge=judge, batch=4).run(1, progress=False)
+    assert search.ledger.take([0, 1, 2, 3]).outcome.tolist() == ["ok", "ok", "infrastructure", "ok"]
+    assert np.flatnonzero(search.elites.occupied).tolist() == [1, 2, 3]
+    assert search.summary()["errors"] == {"the server is gone": 1}
+
+
 def test_an_operator_is_shown_the_other_elites_that_it_likes_to_see():
     """For each new candidate the best first, each once, no parent, and none that are not elites."""
     given = []

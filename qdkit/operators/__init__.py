@@ -1,5 +1,6 @@
 """Operators: the ways in which new genomes are made out of elites."""
 
+from .cutup import CutUp
 from .edits import Cross, Full, Patch, Repair, programmer
 from .emitter import Emitter, cma_me
 from .evolution import Arborescence, Evolution, Pure, cma_mae
@@ -14,6 +15,7 @@ from .syntax import Syntax, mutated
 __all__ = [
     "Arborescence",
     "Cross",
+    "CutUp",
     "Emitter",
     "Evolution",
     "Full",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from qdkit.llm import Answer, AnswerOutcome, Ask, answer_of
 from qdkit.plain import to_json
-from qdkit.types import Candidate, Context, Key, Operator, Outcome, Proposal
+from qdkit.types import Batch, Candidate, Context, Key, Operator, Outcome, Proposal
 
 TRIES = 2  # an answer that cannot be used costs one more, not the candidate
 
@@ -45,24 +45,32 @@ class Rewrite(Operator):
         return (self.ask,)
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        rows = [self._row(parent) for parent in context.parents]
-        proposal = Proposal.of([row.text for row in rows], self.name, context.parents)
-        return proposal._replace(outcome=[row.outcome for row in rows], notes=[row.notes for row in rows])
-
-    def _row(self, parent: Candidate) -> _Row:
-        question, dollars = filled(self.prompt, parent), 0.0
-        for _ in range(TRIES):
-            answer = answer_of(self.ask, question)
-            dollars += answer.cost.dollars
-            if answer.ok or answer.outcome == AnswerOutcome.INFRASTRUCTURE:
-                break
-        return _Row(answer.text.strip() if answer.ok else "", _outcome(answer), _notes(answer, dollars))
+        return answered(
+            self.ask, [filled(self.prompt, parent) for parent in context.parents], self.name, context.parents
+        )
 
 
 class _Row(NamedTuple):
     text: str
     outcome: Outcome
     notes: Mapping[str, Any]
+
+
+def answered(ask: Ask, questions: Sequence[str], name: str, parents: Batch) -> Proposal:
+    """The answer to each question as a new text, from the operator `name`; see `Rewrite` for what cannot be used."""
+    rows = [_row(ask, question) for question in questions]
+    proposal = Proposal.of([row.text for row in rows], name, parents)
+    return proposal._replace(outcome=[row.outcome for row in rows], notes=[row.notes for row in rows])
+
+
+def _row(ask: Ask, question: str) -> _Row:
+    dollars = 0.0
+    for _ in range(TRIES):
+        answer = answer_of(ask, question)
+        dollars += answer.cost.dollars
+        if answer.ok or answer.outcome == AnswerOutcome.INFRASTRUCTURE:
+            break
+    return _Row(answer.text.strip() if answer.ok else "", _outcome(answer), _notes(answer, dollars))
 
 
 def filled(prompt: str, candidate: Candidate) -> str:

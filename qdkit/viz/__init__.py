@@ -3,7 +3,7 @@
 Every function takes what is seen: a search, a loaded run, or any object with `archive` and
 `elites`; some also read its `history`, its `domain` or its `genome(id)`. It draws on the `ax` that it is
 given, or on a figure of its own, and returns it; it never shows or saves, nor changes any setting
-of matplotlib outside the picture.
+of matplotlib outside the picture. `texts` alone is a table, for maps of texts.
 
     ax = viz.heatmap(search)
     viz.overview(search).savefig("search.png", dpi=150)
@@ -19,6 +19,7 @@ from qdkit.viz.novelty import novelty
 from qdkit.viz.origins import origins
 from qdkit.viz.page import overview
 from qdkit.viz.pictures import best, gallery
+from qdkit.viz.texts import texts
 
 __all__ = [
     "best",
@@ -32,4 +33,5 @@ __all__ = [
     "parallel",
     "profile",
     "progress",
+    "texts",
 ]

@@ -1,21 +1,20 @@
 """What a model is shown: programs with their scores, what the referee said, and the kind to aim for.
 
-Each prompt is a template beside this file. A paragraph of it that is one name in braces becomes
-that section, or goes where there is nothing to say.
+Each prompt is a template beside this file (see `qdkit.prompts`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qdkit import prompts
 from qdkit.plain import to_json
 from qdkit.programs import Files, blocks
+from qdkit.prompts import fence
 from qdkit.types import Candidate, Context, Outcome
 
 # Notes that operators and not referees have written; what was measured, as a prompt is the same in every run; and
@@ -49,10 +48,8 @@ def prompt(template: str, task: str, names: Sequence[str], context: Context, edi
 
 
 def filled(template: str, **sections: str) -> str:
-    """A template by its name, with its sections; what they say in braces stays as they say it."""
-    paragraphs = [part for part in _template(template) if sections.get(part[1:-1], part)]
-    fill = lambda found: sections.get(found[1], found[0])
-    return "\n\n".join(re.sub(r"\{(\w+)\}", fill, part) for part in paragraphs)
+    """A template beside this file, by its name, with its sections."""
+    return prompts.filled(Path(__file__).parent / f"{template}.md", **sections)
 
 
 def told_apart(values: Sequence[float]) -> list[str]:
@@ -79,13 +76,6 @@ def fitting(others: Sequence[Candidate], edited: Sequence[Candidate]) -> list[Ca
         if text not in known and len(text) <= room:
             kept, room = [*kept, candidate], room - len(text)
     return kept
-
-
-def fence(text: str, language: str = "") -> str:
-    """A text as a fenced block, with a fence longer than any within it."""
-    longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
-    ticks = "`" * (longest + 1)
-    return f"{ticks}{language}\n{text}{'' if text.endswith(chr(10)) else chr(10)}{ticks}"
 
 
 def _program(candidate: Candidate, score: str, names: Sequence[str]) -> str:
@@ -141,9 +131,3 @@ def _marks(files: Files) -> str:
 
 def _text(genome: Any) -> str:
     return to_json(genome)
-
-
-@cache
-def _template(name: str) -> list[str]:
-    text = (Path(__file__).parent / f"{name}.md").read_text(encoding="utf-8")
-    return text.strip().split("\n\n")

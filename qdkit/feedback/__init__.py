@@ -1,0 +1,60 @@
+"""Judges: who says how good a candidate is, and of what kind, where no one can write a metric.
+
+Each is a `Judge(key, batch) -> Judgement` that fills the objective, or one axis. `Probability`, `Rating`,
+`Rubric`, `Label` and `Pairwise` ask a model; `Measured` and `Poles` do without one. `Fallback` is the
+first of several that has an answer, and a `Panel` judges quality and axes together:
+
+    panel = Panel(Rating(model, quality), (Label(model, genre, name="genre", labels=("haiku", "sonnet")),))
+    Search(domain, Grid((2,), panel.bounds, names=panel.names), operator, judge=panel)
+
+`asking` puts one question, and one more where the answer cannot be used; the forms of the questions are
+the files beside it. What was said, by whom, and the model that answered is in every candidate's notes.
+An answer that is missing stays missing: nan, and an outcome that says why; never a made-up number.
+`audit` says how far a judge can be trusted, and `noise` what its errors do to an archive.
+"""
+
+from .audit import Audit, audit
+from .forms import FORMS, Form, closest_form, form_kept
+from .label import Label
+from .lexicon import sentiment
+from .measures import Measured, readability, repetition
+from .pairs import Strengths, strengths, win_rate
+from .pairwise import Pairwise
+from .panel import Fallback, Panel
+from .poles import Hashed, Poles
+from .probability import Probability
+from .rating import Rating, Rubric
+
+# Measures by name, for the command line.
+MEASURES = {
+    "sentiment": Measured(sentiment, "sentiment", (-1.0, 1.0)),
+    "readability": Measured(readability, "readability", (0.0, 100.0)),
+    "repetition": Measured(repetition, "repetition"),
+    "form": Measured(closest_form, "form", tuple(FORMS)),
+}
+
+__all__ = [
+    "FORMS",
+    "MEASURES",
+    "Audit",
+    "Fallback",
+    "Form",
+    "Hashed",
+    "Label",
+    "Measured",
+    "Pairwise",
+    "Panel",
+    "Poles",
+    "Probability",
+    "Rating",
+    "Rubric",
+    "Strengths",
+    "audit",
+    "closest_form",
+    "form_kept",
+    "readability",
+    "repetition",
+    "sentiment",
+    "strengths",
+    "win_rate",
+]
