@@ -1,27 +1,24 @@
-"""The command line: `qdkit run`, `resume`, `show`, `compare`, `audit`, `doctor`."""
+"""The command line: `qdkit run`, `resume`, `show`, `validate`, `open-lockbox`, `compare`, `audit`, `doctor`."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 
 from qdkit import __version__, catalog
+from qdkit.options import with_settings
 from qdkit.order import Order
-from qdkit.plain import plain, visible
+from qdkit.plain import visible
+from qdkit.printed import print_json, save, show_comparison, show_run
 from qdkit.record import Halt
 
 if TYPE_CHECKING:
-    from qdkit.comparison import Comparison, Difference, Spread
     from qdkit.search import Search
     from qdkit.seen import Seen
     from qdkit.stopping import Stop
@@ -30,7 +27,6 @@ HELP = """Quality-diversity search: many good, different answers instead of one.
 
 Begin with `qdkit run arm`, and look at a run with `qdkit show`."""
 EXPECTED = (LookupError, ValueError, TypeError, OSError, RuntimeError, Halt)  # sentences for the user, not bugs
-SAID_ELSEWHERE = {"name", "names", "arity", "bounds", "outside"}  # settings that a domain or an operator decides
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -38,7 +34,7 @@ def main(words: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if words is None else words)
     app = App(name="qdkit", help=HELP, version=__version__)
     try:
-        app.command(_with_settings(run, words[1:] if words[:1] == ["run"] else []), name="run")
+        app.command(with_settings(run, words[1:] if words[:1] == ["run"] else []), name="run")
         for command in (resume, show, validate, open_lockbox, compare, audit, doctor):
             app.command(command)
         app(words)
@@ -174,9 +170,9 @@ def show(
     seen = load(run)
     seen.domain = seen.domain or _drawing(seen, domain)
     if as_json:
-        _print_json(seen.summary())
+        print_json(seen.summary())
     else:
-        _show(seen, run)
+        show_run(seen, run)
 
 
 def validate(run: Path, /, *, best: int = 20, domain: str | None = None) -> None:
@@ -196,7 +192,7 @@ def validate(run: Path, /, *, best: int = 20, domain: str | None = None) -> None
     seen = load(run)
     found = seen.validate(best, _scoring(seen, run, domain))
     print(f"{len(found)} candidates were scored on validation data, and what was asked before was not asked again")
-    _show(seen, run)
+    show_run(seen, run)
 
 
 def open_lockbox(run: Path, /, *, domain: str | None = None) -> None:
@@ -216,7 +212,7 @@ def open_lockbox(run: Path, /, *, domain: str | None = None) -> None:
     seen = load(run)
     query = seen.open_lockbox(_scoring(seen, run, domain))
     print(visible(f"the lockbox is open, once and for all: {query.words}"))
-    _show(seen, run)
+    show_run(seen, run)
 
 
 def compare(
@@ -244,13 +240,13 @@ def compare(
 
     comparison = compared([load(run) for run in runs])
     if as_json:
-        _print_json(comparison.plain())
+        print_json(comparison.plain())
     else:
-        _beside(comparison)
+        show_comparison(comparison)
     if out is not None:
         from qdkit import viz
 
-        _save(viz.comparison(comparison), out)
+        save(viz.comparison(comparison), out)
         if not as_json:
             print(f"drawn: {out}")
 
@@ -292,7 +288,7 @@ def audit(
     said = [(text, label) for text, label in labelled if label is not None]
     audits = [audit(each, [text for text, _ in labelled], said, repeats=repeats) for each in judges]
     if as_json:
-        _print_json([made.plain() for made in audits])
+        print_json([made.plain() for made in audits])
     for made in [] if as_json else audits:
         print(made)
 
@@ -308,51 +304,6 @@ def doctor(*, model: str | None = None) -> None:
     from qdkit.doctor import report
 
     report(model)
-
-
-def _with_settings(command: Callable[..., None], words: Sequence[str]) -> Callable[..., None]:
-    """`command` with the options of the domain, archive and operator that `words` name, so that --help shows them."""
-    signature = inspect.signature(command)
-    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    if words and not words[0].startswith("-"):
-        domain, archive, operator = words[0], _given(words, "--archive") or "grid", _given(words, "--operator")
-        part = catalog.found(domain)
-        parts = {
-            f"Domain {domain}": part if catalog.makes(part) else None,
-            f"Archive {archive}": catalog.ARCHIVES.get(archive),
-        }
-        parts["Operator"] = catalog.operator(part, operator) if operator or "--model" not in words else None
-        parameters += [option for title, part in parts.items() if part for option in _options(Group(title), part)]
-        parameters += [option for part in catalog.STEERING for option in _options(Group("Steering"), part)]
-
-    @functools.wraps(command)
-    def with_settings(*args: Any, **settings: Any) -> None:
-        command(*args, **settings)
-
-    with_settings.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return with_settings
-
-
-def _given(words: Sequence[str], option: str) -> str | None:
-    """The value of an option that is needed before the others can be read."""
-    joined = [word.removeprefix(f"{option}=") for word in words if word.startswith(f"{option}=")]
-    after = [value for word, value in pairwise(words) if word == option]
-    return next(iter(joined + after), None)
-
-
-def _options(group: Group, part: Callable[..., Any]) -> list[inspect.Parameter]:
-    return [
-        inspect.Parameter(
-            option.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=option.default,
-            annotation=Annotated[
-                option.type, Parameter(help=option.help, group=group, consume_multiple=True, negative="")
-            ],
-        )
-        for option in catalog.options(part)
-        if option.name not in SAID_ELSEWHERE
-    ]
 
 
 def _labelled(path: Path) -> list[tuple[str, Any]]:
@@ -399,7 +350,7 @@ def _go(search: Search, until: Stop | None) -> None:
         print(Text(visible(f"stopped: {search.stopped}")))
     seen = load(path)
     seen.domain = search.domain
-    _show(seen, path)
+    show_run(seen, path)
 
 
 def _begun(order: Order, path: Path) -> Search:
@@ -459,113 +410,3 @@ def _scoring(seen: Seen, run: Path, domain: str | None) -> Any:
             "which `qdkit doctor` explains"
         )
     return found
-
-
-def _show(seen: Seen, path: Path) -> None:
-    """The summary as a table, and its pictures in the run's folder."""
-    from rich import print
-    from rich.table import Table
-    from rich.text import Text
-
-    from qdkit import viz
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    summary = seen.summary()
-    for name, value in {**summary, "errors": _last_lines(summary["errors"])}.items():
-        table.add_row(name.replace("_", " "), Text(visible(_in_words(value))))
-    print(table)
-    if (texts := viz.texts(seen)) is not None:
-        print(texts)
-    try:
-        _save(viz.overview(seen), path / "overview.png")
-        print(Text(visible(f"drawn: {path / 'overview.png'}")))
-        if hasattr(seen.domain, "draw"):
-            _save(viz.gallery(seen), path / "gallery.png")
-            print(Text(visible(f"drawn: {path / 'gallery.png'}")))
-    except OSError as error:
-        print(Text(visible(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")))
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Writes a picture and lets go of it: pyplot holds every figure until it is closed."""
-    from matplotlib import pyplot
-
-    try:
-        figure.savefig(path, dpi=150)
-    finally:
-        pyplot.close(figure)
-
-
-def _beside(comparison: Comparison) -> None:
-    """A table for each cost that all runs have, then by how much the groups differ, then what to bear in mind."""
-    from rich import box, print
-    from rich.markup import escape
-    from rich.table import Table
-
-    from qdkit.comparison import COSTS, MEASURES
-
-    for cost, title in COSTS.items():
-        if not (equal := comparison.equal(cost)):
-            continue
-        print(f"\nat {_in_words(equal)} {title} each: the median over the runs, and the least to the most")
-        table = Table("", "runs", *MEASURES.values(), box=box.SIMPLE_HEAD, pad_edge=False)
-        spreads, differences = comparison.spreads(cost), comparison.differences(cost)
-        for group in comparison.groups:
-            table.add_row(
-                escape(visible(group.name)),
-                str(len(group.seeds)),
-                *(_spread(spreads[group.name][m], m) for m in MEASURES),
-            )
-        print(table)
-        for of in zip(*differences.values(), strict=True):
-            pairs = zip(differences, of, strict=True)
-            said = "; ".join(f"{MEASURES[m]} {_change(d.median, m)}{_interval(d, m)}" for m, d in pairs)
-            print(
-                f"[bold]{escape(visible(of[0].group))}[/] compared with [bold]{escape(visible(of[0].other))}[/]: {said}"
-            )
-    for remark in comparison.remarks:
-        print(f"- {escape(visible(remark))}")
-
-
-def _spread(of: Spread, measure: str) -> str:
-    low, high = _measured(of.least, measure), _measured(of.most, measure)
-    return _measured(of.median, measure) + (f"\n{low} to {high}" if low != high else "")
-
-
-def _interval(of: Difference, measure: str) -> str:
-    if math.isnan(of.low):
-        return ""
-    return f" (95 %: {_change(of.low, measure)} to {_change(of.high, measure)})"
-
-
-def _change(value: float, measure: str) -> str:
-    if math.isnan(value):
-        return "unknown"
-    return f"{100 * value:+.2f} points" if measure == "coverage" else f"{value:+,.6g}"
-
-
-def _measured(value: float, measure: str) -> str:
-    if math.isnan(value):
-        return "nothing yet"
-    return f"{value:.2%}" if measure == "coverage" else _in_words(value)
-
-
-def _last_lines(errors: dict[str, int]) -> dict[str, int]:
-    """How often each error was given, told by its last line: of a traceback, what was raised."""
-    told: dict[str, int] = {}
-    for error, count in errors.items():
-        last = (str(error).strip().splitlines() or [""])[-1]
-        told[last] = told.get(last, 0) + count
-    return told
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{count:,} {name}" for name, count in value.items()) or "none"
-    if value != value:  # nan
-        return "unknown"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}" if isinstance(value, float) else str(value)
-
-
-def _print_json(summary: dict[str, Any] | list[Any]) -> None:
-    print(json.dumps(plain(summary), indent=2))

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -53,61 +53,11 @@ from qdkit.stages import (
 )
 from qdkit.stopping import Stop
 from qdkit.taskrecord import TaskRecord
-from qdkit.types import Axes, Batch, Domain, Filter, Judge, Key, Operator, Outcome, Proposal
+from qdkit.tasks import Goal, Made, Task, Worked, given_up, keys
+from qdkit.types import Axes, Batch, Domain, Filter, Judge, Operator, Outcome
 
 UNIFORM = Uniform()
 SEEDS = 16  # asked of the domain at least, however small a batch is
-
-
-class Task(NamedTuple):
-    """All that making a batch needs, as it stood at the start; nothing in it changes afterwards."""
-
-    number: int
-    make: Callable[[], Proposal]
-    choice: Choice
-    lesson: Callable[[], str] | None
-    judging: Key
-    allowed: int  # evaluations
-    known: int  # candidates there were
-    after: int  # commits there were
-
-
-class Made(NamedTuple):
-    """The candidates of a task before anything is spent on them."""
-
-    batch: Batch
-    forms: Sequence[str | None]  # digests; None where nothing is compared
-    record: TaskRecord
-    lesson: str
-
-
-class Worked(NamedTuple):
-    """A task and what came of it."""
-
-    task: Task
-    batch: Batch
-    lesson: str
-
-
-class Goal(NamedTuple):
-    """How far starts may go."""
-
-    steps: int
-    evaluations: int | None = None
-
-
-@jax.jit
-def _keys(root: Key, step: int) -> tuple[Key, Key, Key]:
-    """The keys of a step: to make with, to judge with, to choose parents with. Compiled: op by op it costs 2 ms."""
-    key, pick = jax.random.split(jax.random.fold_in(root, step))
-    making, judging = jax.random.split(key)
-    return making, judging, pick
-
-
-def _given_up(batch: Batch, why: Exhausted | Unanswered) -> Batch:
-    """The batch of a task that came no farther, through nobody's fault."""
-    outcome = Outcome.SKIPPED if isinstance(why, Exhausted) else Outcome.INFRASTRUCTURE
-    return with_outcome(batch, batch.ok, outcome, str(why))
 
 
 class Search(Seen):
@@ -296,7 +246,7 @@ class Search(Seen):
             return None
         if number >= self._founding > len(self.commits):
             return None  # nothing to start from until every seed was tried
-        making, judging, pick = _keys(self._root, number + 1)
+        making, judging, pick = keys(self._root, number + 1)
         if number < self._founding:
             seeds = self._seeds.take(slice(number * self.batch, (number + 1) * self.batch))
             choice = self._choosing.founded(len(seeds.genome))
@@ -335,7 +285,7 @@ class Search(Seen):
             try:
                 batch = proposed(task.make(), self._seeds.genome, self.batch)
             except (Exhausted, Unanswered) as why:
-                batch = _given_up(unmade(self._seeds.genome, self.batch), why)
+                batch = given_up(unmade(self._seeds.genome, self.batch), why)
         forms = self._making[task.number] = self._forms(batch)
         return Made(batch, forms, record, lesson)
 
@@ -365,7 +315,7 @@ class Search(Seen):
                 batch = evaluated(batch, partial(try_all, self.domain), self.archive)
                 return judged(batch, self.judge, task.judging)
             except (Exhausted, Unanswered) as why:
-                return _given_up(batch, why)
+                return given_up(batch, why)
 
     def _forms(self, batch: Batch) -> Sequence[str | None]:
         """What is compared of the candidates of tasks that are at work at the same time; None for all but these."""

@@ -1,0 +1,125 @@
+"""What the command line shows: a run, its pictures, and runs beside each other, in words, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qdkit.plain import plain, visible
+
+if TYPE_CHECKING:
+    from qdkit.comparison import Comparison, Difference, Spread
+    from qdkit.seen import Seen
+
+
+def show_run(seen: Seen, path: Path) -> None:
+    """The summary as a table, and its pictures in the run's folder."""
+    from rich import print
+    from rich.table import Table
+    from rich.text import Text
+
+    from qdkit import viz
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    summary = seen.summary()
+    for name, value in {**summary, "errors": _last_lines(summary["errors"])}.items():
+        table.add_row(name.replace("_", " "), Text(visible(_in_words(value))))
+    print(table)
+    if (texts := viz.texts(seen)) is not None:
+        print(texts)
+    try:
+        save(viz.overview(seen), path / "overview.png")
+        print(Text(visible(f"drawn: {path / 'overview.png'}")))
+        if hasattr(seen.domain, "draw"):
+            save(viz.gallery(seen), path / "gallery.png")
+            print(Text(visible(f"drawn: {path / 'gallery.png'}")))
+    except OSError as error:
+        print(Text(visible(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")))
+
+
+def save(figure: Any, path: Path) -> None:
+    """Writes a picture and lets go of it: pyplot holds every figure until it is closed."""
+    from matplotlib import pyplot
+
+    try:
+        figure.savefig(path, dpi=150)
+    finally:
+        pyplot.close(figure)
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """A table for each cost that all runs have, then by how much the groups differ, then what to bear in mind."""
+    from rich import box, print
+    from rich.markup import escape
+    from rich.table import Table
+
+    from qdkit.comparison import COSTS, MEASURES
+
+    for cost, title in COSTS.items():
+        if not (equal := comparison.equal(cost)):
+            continue
+        print(f"\nat {_in_words(equal)} {title} each: the median over the runs, and the least to the most")
+        table = Table("", "runs", *MEASURES.values(), box=box.SIMPLE_HEAD, pad_edge=False)
+        spreads, differences = comparison.spreads(cost), comparison.differences(cost)
+        for group in comparison.groups:
+            table.add_row(
+                escape(visible(group.name)),
+                str(len(group.seeds)),
+                *(_spread(spreads[group.name][m], m) for m in MEASURES),
+            )
+        print(table)
+        for of in zip(*differences.values(), strict=True):
+            pairs = zip(differences, of, strict=True)
+            said = "; ".join(f"{MEASURES[m]} {_change(d.median, m)}{_interval(d, m)}" for m, d in pairs)
+            print(
+                f"[bold]{escape(visible(of[0].group))}[/] compared with [bold]{escape(visible(of[0].other))}[/]: {said}"
+            )
+    for remark in comparison.remarks:
+        print(f"- {escape(visible(remark))}")
+
+
+def _spread(of: Spread, measure: str) -> str:
+    low, high = _measured(of.least, measure), _measured(of.most, measure)
+    return _measured(of.median, measure) + (f"\n{low} to {high}" if low != high else "")
+
+
+def _interval(of: Difference, measure: str) -> str:
+    if math.isnan(of.low):
+        return ""
+    return f" (95 %: {_change(of.low, measure)} to {_change(of.high, measure)})"
+
+
+def _change(value: float, measure: str) -> str:
+    if math.isnan(value):
+        return "unknown"
+    return f"{100 * value:+.2f} points" if measure == "coverage" else f"{value:+,.6g}"
+
+
+def _measured(value: float, measure: str) -> str:
+    if math.isnan(value):
+        return "nothing yet"
+    return f"{value:.2%}" if measure == "coverage" else _in_words(value)
+
+
+def _last_lines(errors: dict[str, int]) -> dict[str, int]:
+    """How often each error was given, told by its last line: of a traceback, what was raised."""
+    told: dict[str, int] = {}
+    for error, count in errors.items():
+        last = (str(error).strip().splitlines() or [""])[-1]
+        told[last] = told.get(last, 0) + count
+    return told
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count:,} {name}" for name, count in value.items()) or "none"
+    if value != value:  # nan
+        return "unknown"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+def print_json(summary: dict[str, Any] | list[Any]) -> None:
+    """As JSON, and nothing else."""
+    print(json.dumps(plain(summary), indent=2))
