@@ -299,21 +299,23 @@ def polish(domain: Any, batch: int) -> Any:
 
 def parents(
     domain: Any,
+    dear: bool,
     *,
-    parents: Literal["uniform", "weighted", "rank", "curious", "novel"] = "uniform",
+    parents: Literal["auto", "uniform", "weighted", "rank", "curious", "novel"] = "auto",
     fresh: float = 0.0,
     aim: Literal["nothing", "empty", "weak"] = "nothing",
 ) -> Any:
-    """The rule by which parents are chosen.
+    """The rule by which parents are chosen; `dear` says whether evaluations are, as those of programs and by models.
 
     parents: every elite alike (uniform), good ones with few children (weighted), by rank, those whose children enter
-      the map (curious), or those that stand alone (novel).
+      the map (curious), or those that stand alone (novel); auto is weighted for programs and with models.
     fresh: share of the candidates that are made from a seed of the domain.
     aim: give half of the candidates a cell to aim for, an empty or a weak one nearby; models are told.
     """
     from qdkit.parents import Curious, Fresh, Novel, PowerLaw, Towards, Uniform, Weighted
 
     known: dict[str, Any] = {
+        "auto": Weighted() if dear else Uniform(),
         "uniform": Uniform(),
         "weighted": Weighted(),
         "rank": PowerLaw(),

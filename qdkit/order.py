@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -94,7 +95,7 @@ class Order:
         place["novelty"] = None if self.novelty == "none" else self.novelty
         steering: dict[str, Any] = {
             "judge": catalog.judge(domain, next(iter(models), None)),
-            "parents": catalog.parents(domain, **self._mine(catalog.parents)),
+            "parents": catalog.parents(domain, self.kind in ("programs", "models"), **self._mine(catalog.parents)),
             "lessons": catalog.lessons(domain, next(iter(models), None), **self._mine(catalog.lessons)),
         }
         return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **steering, **place)
@@ -109,14 +110,22 @@ class Order:
         return catalog.stop(None, **self._mine(catalog.stop))
 
     def _operator(self, domain: Any, batch: int, models: Sequence[Any]) -> Any:
-        """The models in a portfolio, or the operator for numbers or texts; both if both are named, and for programs."""
+        """The models in a portfolio, or the operator for numbers or texts; both if both are named, and for programs.
+
+        Where there are several, a bandit learns who pays; it reckons with prices if all of them are known.
+        """
+        from qdkit.bandits import UCBTuned
         from qdkit.operators import Portfolio
+        from qdkit.rewards import Dollars
 
         asked = [catalog.asking(domain, model) for model in models]
         if self.operator is not None or not asked or catalog.kind(domain) == "programs":
             made = catalog.operator(domain, self.operator)
             asked.append(made(domain, batch, **self._mine(made)))
-        return asked[0] if len(asked) == 1 else Portfolio(asked)
+        if len(asked) == 1:
+            return asked[0]
+        priced = all(math.isfinite(model.cost(1, 1).dollars) for model in models)
+        return Portfolio(asked, bandit=UCBTuned(discount=0.998), cost=Dollars() if priced else None)
 
     def _mine(self, part: Any) -> dict[str, Any]:
         """Those of the settings that are this part's."""
