@@ -150,7 +150,7 @@ def test_no_model_is_shown_what_was_found_at_another_level(run):
     pool = seen.pool
     assert not any("validation" in str(note) or "lockbox" in str(note) for note in pool.notes)
     noted = pool.replace(notes=[{"validation": 0.123456, "lockbox": 0.654321, "hint": "warm"}] * len(pool))
-    shown = prompt("full", "Echo.", ("count", "nodes"), Context(noted, noted), list(noted)[:1])
+    shown = prompt("full", "Echo.", ("count", "nodes"), Context(noted, [noted]), list(noted)[:1])
     assert "warm" in shown and "0.123456" not in shown and "0.654321" not in shown
 
 

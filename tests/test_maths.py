@@ -23,6 +23,7 @@ from qdkit.domains.overlap import MinimumOverlap
 from qdkit.domains.problem import PointProblem, Problem
 from qdkit.domains.sums_differences import SumsDifferences
 from qdkit.operators.polish import Polish, gaussian_shake, scipy_minimise
+from qdkit.programs import blocks
 from qdkit.types import Batch, Context, Outcome, Proposal
 
 POINT_PROBLEMS = [CirclePacking(26), MinMaxDistance(16), Heilbronn(13)]
@@ -134,7 +135,9 @@ def test_the_seed_program_is_a_modest_answer(problem):
 @each_problem
 def test_the_statement_is_whole(problem):
     """The text of a task names the function to write and the best known value, and no blank is left."""
-    assert "`solve(" in problem.task and f"{abs(problem.best_known):.10g}" in problem.task
+    changing = "".join(problem.program[block] for block in blocks(problem.program))
+    named = re.findall(r"`(\w+)\(", problem.task)
+    assert named and f"def {named[0]}(" in changing and f"{abs(problem.best_known):.10g}" in problem.task
     assert "{n}" not in problem.task and "{best_known}" not in problem.task
     assert "EVOLVE-BLOCK-START" in problem.program and "EVOLVE-BLOCK-END" in problem.program
 
