@@ -79,7 +79,8 @@ def _middles(grid):
 
 def history(n):
     at = np.arange(n) * 64.0
-    return {"evaluations": at, "coverage": at / (at + 500), "qd_score": at**0.5, "best": 1 - 1 / (1 + at / 100)}
+    columns = {"coverage": at / (at + 500), "qd_score": at**0.5, "best": 1 - 1 / (1 + at / 100), "parents": at / 20}
+    return {"evaluations": at, **columns}
 
 
 def made_by(*names):
@@ -268,15 +269,15 @@ def test_progress_draws_the_history_on_the_axes_it_is_given():
     told = history(8)
     told["best"][:3] = (np.nan, -np.inf, 0.5)
     figure = Figure()
-    axes = figure.subplots(3)
+    axes = figure.subplots(4)
     assert viz.progress(filled(PLANE, [], history=told), axes) is figure
-    for ax, name in zip(axes, ("coverage", "qd_score", "best"), strict=True):
+    for ax, name in zip(axes, ("coverage", "qd_score", "best", "parents"), strict=True):
         x, y = ax.lines[0].get_data()
         known = np.isfinite(told[name])
         assert np.array_equal(x, told["evaluations"]) and np.array_equal(y[known], told[name][known])
         assert np.isnan(y[~known]).all()
     assert axes[0].get_title(loc="right") == "47.3%"
-    with pytest.raises(ValueError, match="progress draws on 3 axes"):
+    with pytest.raises(ValueError, match="progress draws on 4 axes"):
         viz.progress(filled(PLANE, []), axes[:2])
 
 

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
-CURVES = {"coverage": "coverage", "qd_score": "QD score", "best": "best objective"}
+CURVES = {"coverage": "coverage", "qd_score": "QD score", "best": "best objective", "parents": "effective parents"}
 
 
 @styled
 def progress(seen: Seen, axes: Sequence[Axes] | None = None) -> FigureBase:
-    """Coverage, QD score and best objective over the evaluations, on three `axes`; returns their figure.
+    """Coverage, QD score, best objective and effective number of parents over the evaluations; returns their figure.
 
-    Reads `seen.history`. Beside the name of each stands its last value.
+    axes: four to draw on. Reads `seen.history`. Beside the name of each stands its last value. Where
+    the number of parents falls to a few, the search has become a hill climber (see `qdkit.parents`).
     """
-    axes = list(new_figure(8.4, 2.4).subplots(1, 3)) if axes is None else list(axes)
+    axes = list(new_figure(11, 2.4).subplots(1, len(CURVES))) if axes is None else list(axes)
     if len(axes) != len(CURVES):
         raise ValueError(f"progress draws on {len(CURVES)} axes ({', '.join(CURVES)}), not {len(axes)}")
     history = getattr(seen, "history", None) or {}

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @styled
 def overview(seen: Seen) -> Figure:
     """The map of the archive, the best elite, the progress and the elites' objectives, in one figure."""
-    figure = new_figure(10.5, 7.4)
+    figure = new_figure(11.5, 7.4)
     (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.35, 1))
     place, picture = above.subplots(1, 2, width_ratios=(1.25, 1))
-    small = below.subplots(1, 4)
+    small = below.subplots(1, 5)
     occupied = np.asarray(champions(seen).occupied)
     draw = heatmap if mapped(geometry(seen)) else parallel
     draw(seen, place, title=f"{occupied.sum():,} elites in {len(occupied):,} cells")
     best(seen, picture)
-    progress(seen, small[:3])
-    histogram(seen, small[3])
+    progress(seen, small[:4])
+    histogram(seen, small[4])
     return figure
