@@ -23,6 +23,7 @@ from qdkit.elites import REJECTED, Added
 from qdkit.llm import Ask, answer_of
 from qdkit.llm.model import named
 from qdkit.plain import to_json
+from qdkit.prompts import filled
 from qdkit.types import NOBODY, Batch, Candidate, Genome, Outcome
 
 TOLD = 12  # candidates that a model is shown, those that gained or lost most
@@ -118,9 +119,7 @@ def question(attempts: Sequence[Attempt], task: str, before: str) -> str:
         "paid": paid(attempts) or "Nothing was tried yet.",
         "attempts": "\n\n".join(map(_told, shown)) or "None.",
     }
-    template = (Path(__file__).parent / "lessons.md").read_text(encoding="utf-8").strip()
-    parts = template.split("\n\n")
-    return "\n\n".join(sections.get(part[1:-1], part) for part in parts)
+    return filled(Path(__file__).with_name("lessons.md"), **sections)
 
 
 def _of(attempts: Sequence[Attempt], way: str) -> list[Attempt]:

@@ -207,7 +207,8 @@ class Search(Seen):
     @property
     def models(self) -> list[Any]:
         """Whom its parts ask."""
-        return [*self.operator.models, *(self.lessons.models if self.lessons else ())]
+        others = (self.lessons, self.judge, self.novelty)
+        return [*self.operator.models, *(model for part in others for model in getattr(part, "models", ()))]
 
     @property
     def in_flight(self) -> int:

@@ -13,6 +13,8 @@ import qdkit
 from qdkit.archives import Grid
 from qdkit.elites import Added
 from qdkit.lessons import Attempt, Lessons, paid, question
+from qdkit.operators import Rewrite
+from qdkit.parents import Towards, Uniform
 from qdkit.types import Candidate, Outcome
 
 from .worlds import Chatter, Points, Texts, points, texts
@@ -107,6 +109,32 @@ def test_a_run_with_lessons_is_gone_on_with_and_asks_nothing_again(in_flight, tm
     with make(resume=True) as search:
         assert len(calls) == before > 0 and search.lessons.text == "Longer is better."
         search.run(10, progress=False)
+
+
+def test_a_prompt_for_texts_carries_the_target_the_lessons_and_other_elites():
+    """Each where the prompt has a place for it, and empty where there is none; what a genome says in braces stays."""
+    prompts = []
+
+    def writer(prompt):
+        prompts.append(prompt)
+        return prompt.partition("|")[0] + " {target} gull"
+
+    search = qdkit.Search(
+        Texts(),
+        Grid((8, 5), Texts.bounds),
+        Rewrite(writer, "{genome}|{others}|{target}|{lessons}|{unknown}"),
+        batch=1,
+        seed=3,
+        parents=Towards(Uniform(), "empty", 0.5),
+        lessons=Lessons(every=4),
+    ).run(24, progress=False)
+    parts = [prompt.split("|") for prompt in prompts]
+    assert all(len(each) == 5 and each[4] == "{unknown}" for each in parts)
+    assert any(each[1] for each in parts) and all(each[1] != each[0] for each in parts)
+    places = [tuple(float(x) for x in each[2].split(", ")) for each in parts if each[2]]
+    assert 0 < len(places) < len(parts) and {len(place) for place in places} == {2}
+    assert parts[0][3] == "" and "entered the archive" in parts[-1][3]
+    assert any("{target}" in each[0] for each in parts) and search.pool is not None
 
 
 def test_without_a_model_lessons_are_counts_and_an_unanswered_question_changes_nothing():

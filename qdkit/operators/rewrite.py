@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from qdkit.llm import Answer, AnswerOutcome, Ask, answer_of
 from qdkit.plain import to_json
-from qdkit.types import Batch, Candidate, Context, Key, Operator, Outcome, Proposal
+from qdkit.shown import Shown
+from qdkit.types import Batch, Context, Genome, Key, Operator, Outcome, Proposal
 
 TRIES = 2  # an answer that cannot be used costs one more, not the candidate
 
@@ -19,8 +20,11 @@ class Rewrite(Operator):
     """Asks for a new text after showing an elite.
 
     ask: a model (`qdkit.LLM`), or a plain function `str -> str`.
-    prompt: what it is asked; `{genome}`, `{objective}` and `{descriptor}` are filled in from the
-      elite, and other braces stay as they are.
+    prompt: what it is asked; `{genome}`, `{objective}` and `{descriptor}` are filled in from the elite;
+      `{target}` with the descriptor to aim for, `{others}` with the texts of other elites, a blank line
+      between them, and `{lessons}` with what the search has learnt, each empty where there is none.
+      Other braces stay as they are.
+    shown: which other elites `{others}` are; one, the best, where left out and the prompt has them.
     name: "rewrite", or that of the model, where left out.
 
     The answer, without spaces around it, is the new genome. One that was refused, cut short or left
@@ -31,8 +35,11 @@ class Rewrite(Operator):
     ask: Ask
     prompt: str
     name: str = ""
+    shown: Shown | None = None
 
     def __post_init__(self) -> None:
+        if self.shown is None and "{others}" in self.prompt:
+            object.__setattr__(self, "shown", Shown(best=1, near=0))
         if "{genome}" not in self.prompt:
             raise ValueError(
                 f"the prompt shows no elite: it needs {{genome}} where its text goes, and reads {self.prompt!r:.80}"
@@ -45,9 +52,8 @@ class Rewrite(Operator):
         return (self.ask,)
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        return answered(
-            self.ask, [filled(self.prompt, parent) for parent in context.parents], self.name, context.parents
-        )
+        each = [context.part(slice(i, i + 1), 1, 1) for i in range(n)]
+        return answered(self.ask, [filled(self.prompt, one) for one in each], self.name, context.parents)
 
 
 class _Row(NamedTuple):
@@ -73,14 +79,23 @@ def _row(ask: Ask, question: str) -> _Row:
     return _Row(answer.text.strip() if answer.ok else "", _outcome(answer), _notes(answer, dollars))
 
 
-def filled(prompt: str, candidate: Candidate) -> str:
-    """`prompt` with what is known of `candidate`. What a genome says in braces stays as it says it."""
-    shown = {
-        "genome": candidate.genome if isinstance(candidate.genome, str) else to_json(candidate.genome),
-        "objective": f"{candidate.objective:.9g}",
-        "descriptor": ", ".join(f"{x:.9g}" for x in candidate.descriptor),
+def filled(prompt: str, context: Context) -> str:
+    """`prompt` with what is known of one elite and of what to make of it. What a genome says in braces stays so."""
+    elite = context.parents[0]
+    target = [] if context.target is None else context.target[0].tolist()
+    known = {
+        "genome": _text(elite.genome),
+        "objective": f"{elite.objective:.9g}",
+        "descriptor": ", ".join(f"{x:.9g}" for x in elite.descriptor),
+        "target": ", ".join(f"{x:.9g}" for x in target if x == x),
+        "others": "\n\n".join(_text(other.genome) for some in context.inspirations for other in some),
+        "lessons": context.lessons,
     }
-    return re.sub(r"\{(genome|objective|descriptor)\}", lambda found: shown[found[1]], prompt)
+    return re.sub(rf"\{{({'|'.join(known)})\}}", lambda found: known[found[1]], prompt)
+
+
+def _text(genome: Genome) -> str:
+    return genome if isinstance(genome, str) else to_json(genome)
 
 
 def _outcome(answer: Answer) -> Outcome:
