@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from qdkit.feedback import (
     FORMS,
     Form,
-    Hashed,
     Measured,
     Poles,
     closest_form,
@@ -236,13 +235,3 @@ def test_poles_that_are_the_same_are_refused():
         values(Poles(("joy",), ("Joy",)), "joy")
     with pytest.raises(ValueError, match="a list of texts"):
         Poles("joy", ("grief",))
-
-
-def test_hashed_texts_lie_close_where_they_are_spelt_alike():
-    """Unit vectors, the same every time; likeness goes with common runs of letters, and collisions are rare."""
-    embed = Hashed()
-    near, nearer, far = embed(["the silver sea", "the silver seas", "grim old stones"]) @ embed(["the silver sea"])[0]
-    assert near == pytest.approx(1) and nearer > 0.8 and abs(far) < 0.1
-    assert not embed([""]).any() and embed([]).shape == (0, 2048)
-    narrow = Hashed(16)
-    assert abs(narrow(["the silver sea"])[0] @ narrow(["grim old stones"])[0]) > abs(far)

@@ -18,7 +18,7 @@ import qdkit
 from qdkit.archives import Grid
 from qdkit.domains.program import Program
 from qdkit.llm import Embedder, Unanswered
-from qdkit.novelty import Asked, Cascade, Distinct, EditDistance, Unlike, grams
+from qdkit.novelty import Asked, Cascade, Distinct, EditDistance, Unlike
 from qdkit.novelty.asked import PROMPT, question
 from qdkit.novelty.edits import alike
 from qdkit.testing import FAULTS, ModelServer, check_filter
@@ -296,16 +296,6 @@ def test_what_cannot_be_a_limit_is_refused(make):
 
 
 # Vectors.
-
-
-def test_grams_are_the_same_on_every_machine():
-    """No salt, no version: a few places of a known text. Rows have length 1, and an empty text none."""
-    found = grams([ROSE, "", NEAR, FAR, "海" * 9])
-    assert found.shape == (5, 1024) and found.dtype == np.float32
-    assert np.linalg.norm(found, axis=1) == pytest.approx([1, 0, 1, 1, 1])
-    assert found[0] @ found[2] > 0.8 > 0.3 > found[0] @ found[3]
-    places = np.flatnonzero(found[0])[:3]
-    assert places.tolist() == [28, 40, 51] and found[0, places] == pytest.approx(-0.127, abs=1e-4)
 
 
 def test_a_candidate_is_embedded_once_and_its_vector_is_in_its_notes():

@@ -21,7 +21,7 @@ from .measures import Measured, readability, repetition
 from .pairs import Strengths, strengths, win_rate
 from .pairwise import Pairwise
 from .panel import Fallback, Panel
-from .poles import Hashed, Poles
+from .poles import Poles
 from .probability import Probability
 from .rating import Rating, Rubric
 
@@ -39,7 +39,6 @@ __all__ = [
     "Audit",
     "Fallback",
     "Form",
-    "Hashed",
     "Label",
     "Measured",
     "Pairwise",

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from qdkit.features import grams
 from qdkit.feedback.asking import Verdict, judgement
+from qdkit.llm.model import named
 from qdkit.plain import to_json
 from qdkit.types import Batch, Judgement, Key, Outcome
 
 Embed = Callable[[Sequence[str]], np.ndarray]  # n texts -> float [n, k]
-
-
-@dataclass(frozen=True)
-class Hashed:
-    """Texts as vectors of their runs of 3 to 5 letters, hashed: what is spelt alike lies close. No model, no download.
-
-    dimensions: of a vector. Runs are counted with a sign of their hash, so that collisions cancel on average.
-    """
-
-    dimensions: int = 2048
-
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 `[n, dimensions]` of length 1, or 0 for a text without letters."""
-        vectors = np.zeros((len(texts), self.dimensions), np.float32)
-        for row, text in zip(vectors, texts, strict=True):
-            padded = f" {' '.join(text.lower().split())} ".encode()
-            digests = [zlib.crc32(padded[i : i + n]) for n in (3, 4, 5) for i in range(len(padded) - n + 1)]
-            hashed = np.array(digests, np.uint32)
-            np.add.at(row, hashed % self.dimensions, np.where(hashed >> 31, 1.0, -1.0).astype(np.float32))
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 @dataclass(frozen=True)
@@ -50,7 +31,7 @@ class Poles:
 
     low: tuple[str, ...]
     high: tuple[str, ...]
-    embed: Embed = Hashed()
+    embed: Embed = grams
     name: str = "quality"
 
     bounds = (0.0, 1.0)
@@ -73,8 +54,8 @@ class Poles:
         a, b = along[low].mean(), along[low.stop :].mean()
         if not b > a:
             raise ValueError(f"the poles of {self.name} are the same to its embedder: describe them by other texts")
-        told = {"by": f"poles of {getattr(self.embed, 'model', type(self.embed).__name__.lower())}"}
-        blank = [not vector.any() for vector in vectors[:n]]
+        told = {"by": f"poles of {named(self.embed)}"}
+        blank = [not text.strip() or not vector.any() for text, vector in zip(texts, vectors[:n], strict=True)]
         verdicts = [Verdict(float(v), 1, told) for v in (along[:n] - a) / (b - a)]
         nothing = Verdict(np.nan, 0, {**told, "error": "it has no letters"}, Outcome.INVALID)
         return judgement(self.name, [nothing if no else v for no, v in zip(blank, verdicts, strict=True)])

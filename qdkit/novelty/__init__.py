@@ -17,7 +17,6 @@ from qdkit.novelty.asked import Asked
 from qdkit.novelty.cascade import Cascade
 from qdkit.novelty.distinct import Distinct
 from qdkit.novelty.edits import EditDistance
-from qdkit.novelty.grams import grams
 from qdkit.novelty.unlike import Unlike
 
-__all__ = ["Asked", "Cascade", "Distinct", "EditDistance", "Unlike", "grams"]
+__all__ = ["Asked", "Cascade", "Distinct", "EditDistance", "Unlike"]

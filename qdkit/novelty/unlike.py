@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qdkit.novelty.grams import grams
+from qdkit.features import grams
 from qdkit.novelty.known import (
     Form,
     as_it_is,
@@ -111,12 +111,17 @@ class Unlike:
     def _read(self, batch: Batch, written: Sequence[str]) -> np.ndarray:
         """float32 `[n, k]`, rows of length 1; nan where there is no vector."""
         if self._embed is grams:
-            return grams([self.form(genome) for genome in batch.genome])
+            return _unit(grams([self.form(genome) for genome in batch.genome]))
         found = [np.frombuffer(base64.b64decode(vector), "<f2").astype(np.float32) for vector in written]
         width = max([1, self._known.shape[1], *map(len, found)])
         vectors = np.array([vector if len(vector) else np.full(width, np.nan) for vector in found], np.float32)
         vectors = vectors.reshape(len(batch), width)
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return _unit(vectors)
 
     def _noted(self, note: Mapping[str, Any]) -> str:
         return str(note.get("novelty", {}).get("vectors", {}).get(self._key, ""))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

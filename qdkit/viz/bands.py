@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdkit.viz.curves import CURVES
+from qdkit.viz.curves import MEASURES
 from qdkit.viz.look import FAINT, INK, PLAIN, new_figure, styled, tidy
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def comparison(compared: Comparison) -> Figure:
     """
     costs = [cost for cost in COSTS if compared.equal(cost) > 0]
     figure = new_figure(8.8, 0.5 + 2.5 * len(costs))
-    axes = figure.subplots(len(costs), len(CURVES), squeeze=False)
+    axes = figure.subplots(len(costs), len(MEASURES), squeeze=False)
     for row, cost in zip(axes, costs, strict=True):
-        for ax, name in zip(row, CURVES, strict=True):
+        for ax, name in zip(row, MEASURES, strict=True):
             _frame(ax, name, cost, compared.equal(cost))
             for group, (stroke, colour) in zip(compared.groups, cycle(product(STROKES, COLOURS)), strict=False):
                 _band(ax, group, name, cost, color=colour, linestyle=stroke)
@@ -62,7 +62,7 @@ def _frame(ax: Axes, name: str, cost: str, equal: float) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     tidy(ax)
-    ax.set_title(CURVES[name], loc="left")
+    ax.set_title(MEASURES[name], loc="left")
     ax.set_xlabel(COSTS[cost])
     ax.axvline(equal, color=FAINT, linewidth=0.8, linestyle=":")
     ax.xaxis.set_major_locator(MaxNLocator(4))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
-CURVES = {"coverage": "coverage", "qd_score": "QD score", "best": "best objective", "parents": "effective parents"}
+MEASURES = {"coverage": "coverage", "qd_score": "QD score", "best": "best objective"}  # of how far a search got
+CURVES = {**MEASURES, "parents": "effective parents"}
 
 
 @styled
