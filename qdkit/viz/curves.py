@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
 MEASURES = {"coverage": "coverage", "qd_score": "QD score", "best": "best objective"}  # of how far a search got
-CURVES = {**MEASURES, "parents": "effective parents"}
+CURVES = {**MEASURES, "best": "best", "parents": "effective parents"}  # short: their last value stands beside
 
 
 @styled
