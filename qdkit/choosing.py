@@ -68,9 +68,8 @@ class Choosing:
     def learn(self, batch: Batch, added: Added, choice: Choice, before: Elites, after: Elites) -> None:
         """Hears of a commit: whose children have entered, and which elites are new."""
         ids, now = np.asarray(before.payload["id"]), np.asarray(after.payload["id"])
-        width = min(choice.cell.shape[1], batch.parents.shape[1])
-        cell, parent = choice.cell[: len(batch), :width], batch.parents[:, :width]
-        own = (cell >= 0) & (ids[cell] == parent) & (np.asarray(added.status) > 0)[:, None]
+        cell, parent = choice.cell[: len(batch), 0], batch.parents[:, 0]  # of the first alone, as at starts
+        own = (cell >= 0) & (ids[cell] == parent) & (np.asarray(added.status) > 0)
         np.add.at(self._entered, cell[own], 1)
         changed = ids != now
         self._children[changed] = self._entered[changed] = 0
@@ -118,8 +117,8 @@ class Choosing:
             centres = np.asarray(self.archive.centres, np.float64)
             self._centre = np.repeat(centres, self._places // len(centres), 0)  # of each place, the best first
         return Standing(
-            Elites(self._alone(elites, island), elites.descriptor, ()),
-            self._centre,
+            Elites(self._alone(elites, island), elites.descriptor, (), depth=elites.depth),
+            self._centre if self.archive.islands == 1 else np.where(self._here(island)[:, None], self._centre, np.nan),
             self._children.copy(),  # jax may look at it later, and it changes
             self._entered.copy(),
             progress,
@@ -129,8 +128,11 @@ class Choosing:
         """The objectives `[C]` of one island, -inf in the cells of others."""
         if self.archive.islands == 1:
             return elites.objective
-        here = np.arange(self._places) // (self._places // self.archive.islands) == island
-        return np.where(here, np.asarray(elites.objective), -np.inf)
+        return np.where(self._here(island), np.asarray(elites.objective), -np.inf)
+
+    def _here(self, island: int) -> np.ndarray:
+        """bool `[C]`: the cells of one island."""
+        return np.arange(self._places) // (self._places // self.archive.islands) == island
 
     def _parents(self, key: Key, elites: Elites, cell: np.ndarray) -> Batch:
         """The elites of these cells, founders for -1. Numbers ride with the elites, anything else is read."""

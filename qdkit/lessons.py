@@ -152,8 +152,8 @@ def _changed(parent: Genome | None, child: Genome) -> str:
     if isinstance(child, np.ndarray) or parent is None:
         return ""
     old, new = (_lines(genome) for genome in (parent, child))
-    diff = difflib.unified_diff(old, new, lineterm="", n=0)
-    text = "\n".join(line for line in diff if not line.startswith(("---", "+++", "@@"))).replace("```", "'''")
+    diff = [*difflib.unified_diff(old, new, lineterm="", n=0)][2:]
+    text = "\n".join(line for line in diff if not line.startswith("@@")).replace("```", "'''")
     return text if len(text) <= ROOM else f"{text[:ROOM]}\n[{len(text) - ROOM:,} characters left out]"
 
 

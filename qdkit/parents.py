@@ -38,7 +38,7 @@ class Standing:
     """How the elites stand when parents are chosen.
 
     elites: of the island at hand; the cells of others look empty.
-    centre: float `[C, d]`, the middle of each cell, nan where the archive does not say.
+    centre: float `[C, d]`, the middle of each cell, nan where the archive does not say and in those of other islands.
     children: float `[C]`, how many candidates were begun from the elite since it came.
     entered: float `[C]`, how many of them have entered the archive.
     progress: float, the share of the run that is done, between 0 and 1.
@@ -118,8 +118,9 @@ class Weighted(Weighing):
     def log_weights(self, standing: Standing) -> jax.Array:
         objective, occupied = standing.elites.objective, standing.elites.occupied
         middle = _median(objective, occupied)
-        spread = jnp.maximum(_median(jnp.abs(objective - middle), occupied), 1e-6)
-        merit = self.sharpness * jnp.where(occupied, objective - middle, 0.0) / spread
+        away = jnp.nan_to_num(jnp.where(occupied, objective - middle, 0.0))  # the greatest float where none holds it
+        spread = jnp.maximum(_median(jnp.abs(away), occupied), 1e-6)
+        merit = self.sharpness * away / spread
         return jax.nn.log_sigmoid(merit) - jnp.log1p(standing.children)
 
 
@@ -242,8 +243,10 @@ class Towards(Parents):
     def choose(self, key: Key, standing: Standing, n: int, arity: int) -> Chosen:
         key, draw = jax.random.split(key)
         chosen = self.rule.choose(key, standing, n, arity)
-        place = _scaled(standing.centre, jnp.isfinite(standing.centre).all(1))
-        objective, occupied = standing.elites.objective, standing.elites.occupied
+        depth = standing.elites.depth
+        own, centre = chosen.cell[:, 0] // depth, standing.centre[::depth]
+        objective = standing.elites.objective[::depth]  # of a cell, that of its best
+        occupied, place = objective > -jnp.inf, _scaled(centre, jnp.isfinite(centre).all(1))
 
         def aim(cell: jax.Array) -> jax.Array:
             far = ((place - place[cell][None]) ** 2).sum(1)
@@ -253,10 +256,10 @@ class Towards(Parents):
             _, near = _least(jnp.where(other, far, jnp.inf), min(NEIGHBOURS, len(far)))
             return near[jnp.argmin(jnp.where(other[near], objective[near], jnp.inf))]
 
-        aims = jax.lax.map(aim, chosen.cell[:, 0])
-        there = ~occupied[aims] if self.cells == "empty" else occupied[aims] & (aims != chosen.cell[:, 0])
+        aims = jax.lax.map(aim, own)
+        there = ~occupied[aims] if self.cells == "empty" else occupied[aims] & (aims != own)
         wanted = there & jax.random.bernoulli(draw, self.share, (n,))
-        target = jnp.where(wanted[:, None], standing.centre[aims], chosen.target)
+        target = jnp.where(wanted[:, None], centre[aims], chosen.target)
         return chosen._replace(target=target.astype(chosen.target.dtype))
 
 
@@ -310,7 +313,7 @@ def _median(values: jax.Array, where: jax.Array) -> jax.Array:
     """The median of those that count; 0 where none does."""
     ordered = jnp.sort(jnp.where(where, values, jnp.inf))
     n = where.sum()
-    middle = (ordered[jnp.maximum(n - 1, 0) // 2] + ordered[n // 2 % len(values)]) / 2
+    middle = ordered[jnp.maximum(n - 1, 0) // 2] / 2 + ordered[n // 2 % len(values)] / 2  # a sum may be infinite
     return jnp.where(n > 0, middle, 0.0)
 
 

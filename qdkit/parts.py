@@ -25,7 +25,10 @@ def _setting(value: Any) -> Any:
     """A setting as plain data; a part among settings is described as one."""
     if isinstance(value, tuple) and any(map(_is_part, value)):
         return [_setting(each) for each in value]
-    return described(value) if isinstance(value, Archive) or _is_part(value) else plain(value)
+    if isinstance(value, Archive) or _is_part(value):
+        return described(value)
+    written = plain(value)
+    return said(value) if isinstance(written, str) and not isinstance(value, str) else written
 
 
 def _is_part(value: Any) -> bool:

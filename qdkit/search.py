@@ -9,14 +9,15 @@ with a run is to make it again: evaluations and answers come from its ledger as 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,6 +134,7 @@ class Search(Seen):
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
         self._making: dict[int, Sequence[str | None]] = {}  # the forms that tasks made, as long as others may look
         self.failures: dict[str, int] = {}  # how many candidates were not ok, by outcome
+        self._why = ""  # why the last goal is where it is, if something came before it
         self.stopped = ""  # why the last sitting ended before its goal
 
         if resume and run is not None:
@@ -176,11 +178,11 @@ class Search(Seen):
             raise ValueError("say how many steps to make or until when, or give the search a budget")
         if n is not None and (n != int(n) or n < 1):
             raise ValueError(f"a search makes a whole number of steps from 1, not {n}")
-        if until and self.commits and (why := until.why(self.commits)):
-            self.stopped = why
-            return
         n = int(n or sys.maxsize - len(self.commits))
-        self._aim(Goal(len(self.commits) + n, self.budget.evaluations))
+        if until and (why := self._enough(until)):
+            self._aim(Goal(self._started, self.budget.evaluations), why)
+        else:
+            self._aim(Goal(len(self.commits) + n, self.budget.evaluations))
         self._since, self._cpu_since = time.monotonic() - self._seconds, time.process_time() - self._cpu
         try:
             for batch, added in self._flow.run(self._start, n, self._commit):
@@ -229,12 +231,22 @@ class Search(Seen):
 
     def _aim(self, goal: Goal, why: str = "") -> None:
         """How far starts may go. Where that decides what they see, it is an event that a replay reads."""
-        self.stopped = why
+        self.stopped = self._why = why
         decides = self._ahead > 1 or goal.evaluations is not None or why or reads(self.parents, (Annealed,))
         if (decides or self._told) and (not self._goals or self._goals[-1][1] != goal):
-            self.ledger.event(len(self.commits), "goal", [*goal, why])
-            self._told = True  # from now on: a replay takes the last event for what holds
+            self._tell(goal, why)
         self._goals.append((len(self.commits), goal))
+
+    def _tell(self, goal: Goal, why: str = "") -> None:
+        """Writes a goal down; every later one too, as a replay takes the last event for what holds."""
+        self.ledger.event(len(self.commits), "goal", [*goal, why])
+        self._told = True
+
+    def _enough(self, until: Stop) -> str:
+        """Why nothing more is begun, in words: as decided before what is under way, else as `until` says."""
+        if self._why and len(self.commits) < self._goals[-1][1].steps:
+            return self._why
+        return until.why(self.commits) if self.commits else ""
 
     def _start(self) -> Task | None:
         number = self._started
@@ -254,6 +266,8 @@ class Search(Seen):
             make = lambda: seeds
         else:
             operator, n = self.operator.turn(self.batch), self.batch
+            if not self._told and any(reads(wish.parents, (Annealed,)) for wish in operator.wishes(n) if wish.parents):
+                self._tell(goal)
             learnt = self.lessons.text if self.lessons else ""
             context, choice = self._choosing.context(
                 pick, self._elites, operator, n, number, self._progress(goal), learnt
@@ -282,8 +296,9 @@ class Search(Seen):
     def _make(self, task: Task) -> Made:
         record = TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)
         with recording(record):
-            lesson = self._lesson(task)  # first: a replay makes the calls of a task in their order, as far as this
+            lesson = ""
             try:
+                lesson = self._lesson(task)  # first: a replay makes the calls of a task in their order, as far as this
                 batch = proposed(task.make(), self._seeds.genome, self.batch)
             except (Exhausted, Unanswered) as why:
                 batch = given_up(unmade(self._seeds.genome, self.batch), why)
@@ -291,10 +306,10 @@ class Search(Seen):
         return Made(batch, forms, record, lesson)
 
     def _lesson(self, task: Task) -> str:
-        """What has been learnt, where it is this task's turn to write it."""
+        """What has been learnt, where it is this task's turn. Raises Exhausted where it cannot be paid."""
         try:
             return task.lesson() if task.lesson else ""
-        except (Exhausted, Unanswered):
+        except Unanswered:
             return ""
 
     def _work(self, task: Task, made: Made) -> Worked:
@@ -368,8 +383,9 @@ class Search(Seen):
 
     def _turned_over(self, elites: Elites) -> Elites:
         """After what is due between islands."""
-        best, steps = np.max(elites.objective), len(self.commits)
-        stagnant = sum(1 for _ in takewhile(lambda commit: commit.best >= best, reversed(self.commits)))
+        best, steps = float(np.max(elites.objective)), len(self.commits)
+        was = lambda commit: commit.best if commit.best == commit.best else -math.inf
+        stagnant = steps - bisect_left(self.commits, best, key=was)  # the best is never lost
         key = jax.random.fold_in(jax.random.fold_in(self._root, 0), steps)
         return self.archive.changed(key, elites, steps + 1, stagnant)
 
@@ -421,8 +437,9 @@ class Search(Seen):
                 f"{self.ledger.path} has {part} = {self.ledger.about.get(part)}, and this search {now[part]}: "
                 "go on with the same, or begin another run"
             )
-        goals = [(after, Goal(*value[:2])) for after, kind, value in self.ledger.events() if kind == "goal"]
-        self._told = bool(goals)
+        told = [(after, value) for after, kind, value in self.ledger.events() if kind == "goal"]
+        goals = [(after, Goal(*value[:2])) for after, value in told]
+        self._told, self._why = bool(told), told[-1][1][2] if told else ""
         self._goals = [(0, Goal(self._recorded)), *goals] if self._was else goals
         if not self._was:
             return

@@ -57,7 +57,7 @@ class Shown:
         if self.near or self.diverse:
             place = _scaled(descriptor, objective > -np.inf)
             aimed = target is not None and np.isfinite(target).all()
-            from_here = place[parents[0]] if len(parents) else place[left].mean(0)
+            from_here = place[parents[0]] if len(parents) else place[objective > -np.inf].mean(0)
             at = _scaled(descriptor, objective > -np.inf, target) if aimed else from_here
             take(left[np.argsort(((place[left] - at) ** 2).sum(1), kind="stable")], self.near)
             pool = random.permutation(left)[:POOL] if self.diverse else left[:0]

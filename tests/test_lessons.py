@@ -15,9 +15,10 @@ from qdkit.elites import Added
 from qdkit.lessons import Attempt, Lessons, paid, question
 from qdkit.operators import Rewrite
 from qdkit.parents import Towards, Uniform
+from qdkit.record import Cost, current
 from qdkit.types import Candidate, Outcome
 
-from .worlds import Chatter, Points, Texts, points, texts
+from .worlds import BOX, Chatter, Jitter, Points, Texts, points, texts
 
 GOLDEN = Path(__file__).parent / "golden" / "prompts" / "lessons.txt"
 
@@ -160,3 +161,38 @@ def test_numbers_are_told_without_their_genomes():
         Points(), Grid((5, 5), Points.bounds), points().operator, batch=8, lessons=Lessons(teacher, every=24)
     ).run(8, progress=False)
     assert prompts and "became" in prompts[0] and "```" not in prompts[0] and search.lessons.text == "Go right."
+
+
+def test_lines_that_look_like_the_head_of_a_diff_are_told():
+    """A comment of SQL, of which a minus more makes dashes, and an increment."""
+    asked = question([attempt("syntax", 1.0, 2.0, parent="-- a\n++ b\n", child="-- c\n++ d\n")], "", "")
+    assert all(line in asked for line in ("--- a", "-++ b", "+-- c", "+++ d"))
+
+
+def test_a_lesson_that_the_budget_refuses_takes_its_task_along(tmp_path):
+    """A cheaper call after it would stand where a replay asks for the lesson's."""
+
+    def call(name, tokens):
+        if current().recall({"asks": name}) is None:
+            with current().reserve(Cost(tokens=tokens)) as spend:
+                spend(Cost(tokens=tokens))
+                current().keep({"asks": name}, {"cost": {"tokens": tokens, "calls": 1}})
+
+    class Dear(Lessons):
+        def _write(self, attempts, before):
+            call("lesson", 1000)
+
+    class Cheap(Jitter):
+        def propose(self, key, context, n):
+            call("operator", 10)
+            return super().propose(key, context, n)
+
+    kept = {"run": tmp_path / "run", "budget": qdkit.Budget(tokens=500)}
+    make = lambda **more: qdkit.Search(
+        Points(), Grid((5, 5), BOX), Cheap(), batch=4, lessons=Dear(every=8), **kept, **more
+    )
+    with make() as search:
+        search.run(8, progress=False)
+        assert search.failures["skipped"]
+    with make(resume=True) as again:
+        assert [c.untimed for c in again.commits] == [c.untimed for c in search.commits]

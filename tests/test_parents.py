@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import qdkit
-from qdkit.archives import CVT, Grid
+from qdkit.archives import CVT, Deep, Grid, Islands
 from qdkit.elites import Elites, double
 from qdkit.operators import Portfolio, Steered
 from qdkit.parents import (
@@ -280,3 +280,62 @@ def test_a_target_reaches_the_operator_it_is_meant_for():
     known = targets[~np.isnan(targets).any(1)]
     assert 0 < len(known) < len(targets)
     assert np.array_equal(grid.centres[np.asarray(grid.cell(known))], known)
+
+
+def test_an_arm_that_anneals_comes_back_from_disk(tmp_path):
+    """The way to the goal is written down also where an operator's own rule reads it."""
+    make = lambda **more: qdkit.Search(
+        Points(), Grid((5, 5), BOX), Steered(Jitter(), Annealed(PowerLaw(3.0))), batch=4, run=tmp_path / "run", **more
+    )
+    with make() as search:
+        search.run(12, progress=False)
+    with make(resume=True) as again:
+        assert [c.untimed for c in again.commits] == [c.untimed for c in search.commits]
+
+
+def test_a_portfolio_is_not_steered_as_one():
+    """It would not know its candidates again."""
+    with pytest.raises(ValueError, match="steer each of them"):
+        Steered(Portfolio([Jitter()]), Uniform())
+
+
+@pytest.mark.parametrize(
+    "archive", [Islands(Grid((8, 8), BOX), 3), Deep(Grid((8, 8), BOX), 4)], ids=["islands", "deep"]
+)
+@pytest.mark.parametrize("cells", ["empty", "weak"])
+def test_a_target_is_another_cell_on_the_same_island_and_at_any_depth(archive, cells):
+    """Neither the same cell of another island nor a free place of the parent's own."""
+    aims = []
+
+    class Spy(Jitter):
+        def propose(self, key, context, n):
+            if context.target is not None:
+                aimed, parents = context.target, context.parents.descriptor
+                there = np.isfinite(aimed).all(1)
+                cell = lambda place: np.asarray(archive.archive.cell(place[there]))
+                aims.extend((cell(aimed) != cell(parents)).tolist())
+            return super().propose(key, context, n)
+
+    qdkit.Search(Points(), archive, Spy(), batch=6, parents=Towards(Uniform(), cells, 1.0)).run(8, progress=False)
+    assert aims and all(aims)
+
+
+def test_entered_children_are_some_of_the_children():
+    """With two parents, the first alone is counted, when a candidate begins and when it enters."""
+
+    class Two(Jitter):
+        arity = 2
+
+        def propose(self, key, context, n):
+            noise = np.random.default_rng(np.asarray(jax.random.key_data(key))).normal(0, 0.1, (n, 2))
+            genome = context.parents.genome.reshape(n, 2, -1).mean(1) + noise
+            return qdkit.Proposal.of(np.clip(genome, 0, 1), self.name, context.parents)
+
+    search = qdkit.Search(Points(), Grid((20, 20), BOX), Two(), batch=8, parents=Curious()).run(6, progress=False)
+    assert search._choosing._entered.any() and (search._choosing._entered <= search._choosing._children).all()
+
+
+def test_objectives_near_the_greatest_float_are_weighed():
+    """Their sum and their differences are infinite, and no weight is nan."""
+    share = shares(Weighted(), standing(np.array([1.0e308, 1.7e308, -1.7e308, *[-np.inf] * 9])))
+    assert np.isfinite(share).all() and share.sum() == pytest.approx(1) and share[1] == share.max()

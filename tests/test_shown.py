@@ -65,3 +65,10 @@ def test_a_negative_number_is_refused():
     """There is nothing like minus one elite."""
     with pytest.raises(ValueError, match="0 or more"):
         Shown(best=-1)
+
+
+def test_without_a_parent_the_near_ones_are_looked_for_where_the_elites_are():
+    """Also where the best has been taken and nobody is left."""
+    objective, descriptor = np.array([1.0, -np.inf]), np.array([[0.5, 0.5], [np.nan, np.nan]])
+    shown = Shown(best=1, near=1).cells(np.random.default_rng(0), objective, descriptor, np.array([], int))
+    assert shown.tolist() == [0]

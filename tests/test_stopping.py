@@ -79,3 +79,20 @@ def test_a_budget_holds_beside_a_rule():
     """Whatever comes first, and the search says which."""
     search = points(budget=qdkit.Budget(evaluations=64)).run(until=Target(1e9), progress=False)
     assert search.commits[-1].evaluations == 64 and "64 of 64 evaluations" in search.stopped
+
+
+@pytest.mark.parametrize("left", [2, 14, 16])
+def test_a_stop_that_was_cut_short_is_finished_as_it_was_decided(left, tmp_path):
+    """What was under way is finished and nothing else begun, also where the rule no longer says so."""
+    make = lambda name, **more: texts(in_flight=4, run=tmp_path / name, **more)
+    rule = Target(25.0) | Stagnation(60)
+    with make("whole") as whole:
+        whole.run(until=rule, progress=False)
+        dump = whole.ledger.dump()
+    with make("cut") as cut:
+        for _ in cut.steps(until=rule):
+            if len(cut.commits) == len(whole.commits) - left:
+                break
+    with make("cut", resume=True) as cut:
+        cut.run(until=rule, progress=False)
+        assert cut.ledger.dump() == dump and cut.stopped == whole.stopped

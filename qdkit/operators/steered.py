@@ -8,6 +8,8 @@ from typing import Any
 from qdkit.elites import Added
 from qdkit.types import Batch, Context, Key, Operator, Proposal, Wish
 
+from .portfolio import Portfolio
+
 
 @dataclass(frozen=True)
 class Steered(Operator):
@@ -16,6 +18,8 @@ class Steered(Operator):
     `Portfolio([Steered(o, rule) for o in operators for rule in rules])` is every operator with every
     rule, an arm each; one that learns needs an instance for each arm. The name, where left out, is
     that of the operator and the rule.
+
+    Raises ValueError for a portfolio: its operators are steered, each for itself.
     """
 
     operator: Operator
@@ -23,6 +27,11 @@ class Steered(Operator):
     name: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.operator, Portfolio):
+            raise ValueError(
+                "a portfolio knows the candidates of its operators by their names, which Steered would hide: steer "
+                "each of them, Portfolio([Steered(o, rule) for o in operators])"
+            )
         object.__setattr__(self, "name", self.name or f"{self.operator.name} {type(self.rule).__name__.lower()}")
 
     @property
