@@ -38,6 +38,7 @@ DOMAINS = {
     "min_max_distance_numbers": "qdkit.domains.min_max_distance:MinMaxDistance",
 }
 SIMPLE = (int, float, str, bool)
+MOST = 5_000_000  # cells of all islands of a run from the shell: each takes some hundred bytes at every step
 
 
 class Option(NamedTuple):
@@ -312,6 +313,8 @@ def parents(
     fresh: share of the candidates that are made from a seed of the domain.
     aim: give half of the candidates a cell to aim for, an empty or a weak one nearby; models are told.
     """
+    if not 0 <= fresh <= 1:
+        raise ValueError(f"--fresh is a share of the candidates, between 0 and 1, not {fresh}")
     from qdkit.parents import Curious, Fresh, Novel, PowerLaw, Towards, Uniform, Weighted
 
     known: dict[str, Any] = {
@@ -332,6 +335,11 @@ def islands(archive: Any, *, islands: int = 1, migrate: int = 50) -> Any:
     islands: separate populations; 1 is none.
     migrate: steps until each sends a tenth of its elites, as copies, to the next.
     """
+    if not 1 <= islands <= 1 + MOST // archive.cells or migrate < 1:
+        raise ValueError(
+            f"--islands is 1 or more, and --migrate a number of steps from 1, not {islands} and {migrate}; "
+            f"{archive.cells:,} cells each, all of them together may have {MOST:,}"
+        )
     from qdkit.archives import Islands, Migrate
 
     return archive if islands == 1 else Islands(archive, islands, changes=(Migrate(migrate),))
@@ -342,6 +350,8 @@ def lessons(domain: Any, ask: Any, *, lessons: int = 0) -> Any:
 
     lessons: after how many candidates, again and again, a model writes what the search has learnt; 0 is never.
     """
+    if lessons < 0:
+        raise ValueError(f"--lessons is a number of candidates, 0 for never, not {lessons}")
     from qdkit.lessons import Lessons
 
     return Lessons(ask, every=lessons, task=getattr(domain, "task", "")) if lessons else None
@@ -353,6 +363,8 @@ def stop(domain: Any, *, target: float | None = None, patience: int | None = Non
     target: stop when the best objective is at least this.
     patience: stop when so many evaluations have not raised the QD score.
     """
+    if patience is not None and patience < 1:
+        raise ValueError(f"--patience is a number of evaluations, 1 or more, not {patience}")
     from qdkit.stopping import Stagnation, Target
 
     rules: list[Any] = [] if target is None else [Target(target)]

@@ -38,6 +38,8 @@ def main(words: Sequence[str] | None = None) -> None:
         for command in (resume, show, validate, open_lockbox, compare, audit, doctor):
             app.command(command)
         app(words)
+    except (KeyError, IndexError):
+        raise  # a mistake in the code, though a LookupError
     except EXPECTED as error:
         sys.exit(visible(f"qdkit: {error}"))
     except KeyboardInterrupt:
@@ -110,8 +112,9 @@ def run(
     models = tuple(model or ())
     said = (domain, evaluations, seed, batch, archive, operator, models, in_flight, budget, baseline, novelty)
     order, path = Order(*said, settings), out or _free_folder(domain)
+    until = order.until()  # before there is a folder: it may be refused
     search = _begun(order, path)
-    _go(search, order.until())
+    _go(search, until)
     if against:
         _baselines(replace(order, budget=None, evaluations=search.commits[-1].evaluations), path, against)
 
@@ -335,7 +338,8 @@ def _go(search: Search, until: Stop | None) -> None:
 
     path = search.ledger.path
     assert path is not None  # a command line always has a folder
-    told = f" into {search.archive.cells:,} cells, kept in {path}"
+    islands = f" on each of {search.archive.islands} islands" if search.archive.islands > 1 else ""
+    told = f" into {search.archive.map.cells:,} cells{islands}, kept in {path}"
     print(Text.assemble((type(search.domain).__name__, "bold"), visible(told)))
     try:
         search.run(until=until)

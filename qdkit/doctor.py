@@ -20,6 +20,7 @@ EXTRAS = {
 def report(model: str | None = None) -> None:
     """Prints versions, devices, what each missing extra would add, and what a model's server can do."""
     from rich import print
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -29,14 +30,14 @@ def report(model: str | None = None) -> None:
         table.add_row(name, _version(name))
     table.add_row("devices", _devices())
     for level in probe():
-        table.add_row(f"sandbox {level.level}", "works" if level.works else f"does not work: {level.why}")
+        table.add_row(f"sandbox {level.level}", "works" if level.works else escape(f"does not work: {level.why}"))
     for name, (command, adds) in EXTRAS.items():
         there = find_spec(name.partition(".")[0]) is not None and (
             name != "ribs.visualize" or find_spec("seaborn") is not None
         )
-        table.add_row(name, "installed" if there else f"not installed: `{command}` adds {adds}")
+        table.add_row(name, "installed" if there else escape(f"not installed: `{command}` adds {adds}"))
     for ability, found in _abilities(model).items() if model else ():
-        table.add_row(ability, found)
+        table.add_row(escape(ability), escape(found))
     print(table)
 
 

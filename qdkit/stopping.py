@@ -9,6 +9,7 @@ What a run may spend is a `qdkit.Budget`; it holds beside these, and a limit of 
 from __future__ import annotations
 
 import abc
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,9 +34,13 @@ class Stop(abc.ABC):
 
 @dataclass(frozen=True)
 class Target(Stop):
-    """Stops when the best objective is at least `objective`."""
+    """Stops when the best objective is at least `objective`, a finite number."""
 
     objective: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.objective):
+            raise ValueError(f"a target is a finite number, not {self.objective}")
 
     def why(self, commits: Sequence[Commit]) -> str:
         best = commits[-1].best

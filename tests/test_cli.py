@@ -57,7 +57,7 @@ def test_a_run_is_steered_by_words_and_goes_on_as_it_began(capsys):
     steered = ["--parents", "weighted", "--fresh", "0.1", "--islands", "3", "--migrate", "1", "--target", "-0.01"]
     out(capsys, *SMALL, "--out", "a", *steered, "--baseline", "climb")
     text = " ".join(out(capsys, *SMALL, "--out", "b", *steered).split())
-    assert "into 108 cells" in text and "the target -0.01" in text
+    assert "into 36 cells on each of 3 islands" in text and "the target -0.01" in text
     run = qdkit.load("b")
     assert run.archive.count == 3 and "Fresh(rule=Weighted(" in run.ledger.about["parents"]
     assert run.summary()["cells"] == 36 and run.commits[-1].best >= -0.01
@@ -75,6 +75,37 @@ def test_everything_is_tried_again_where_novelty_is_none(capsys):
     summary = json.loads(out(capsys, *words, "--novelty", "none", "--out", "b") and out(capsys, "show", "b", "--json"))
     assert summary["rejections"] == {} and "rejected" not in summary["outcomes"]
     out(capsys, "resume", "b", "--evaluations", "350")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--fresh", "1.5"], "--fresh is a share"),
+        (["--islands", "0"], "--islands is 1 or more"),
+        (["--islands", "1000000000"], "all of them together may have 5,000,000"),
+        (["--lessons", "-1"], "--lessons is a number of candidates"),
+        (["--patience", "0"], "--patience is a number of evaluations"),
+        (["--target", "nan"], "a target is a finite number"),
+        (["--target", "inf"], "a target is a finite number"),
+    ],
+)
+def test_steering_that_makes_no_sense_is_refused_before_there_is_a_folder(capsys, tmp_path, words, said):
+    """In the words of the shell."""
+    assert said in refused(capsys, *SMALL, "--out", "a", *words)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_mistake_of_the_code_is_not_told_as_a_sentence(monkeypatch):
+    """A key that is not there is a bug, and has its traceback."""
+    monkeypatch.setattr("qdkit.cli.show_run", lambda seen, path: {}["parents"])
+    with pytest.raises(KeyError):
+        main([*SMALL, "--out", "a"])
+
+
+def test_a_run_with_baselines_ends_in_a_picture_of_all(capsys, tmp_path):
+    """As the README's first command does."""
+    out(capsys, *SMALL, "--out", "a", "--against", "independent", "climb")
+    assert (tmp_path / "a" / "comparison.png").stat().st_size > 1000
 
 
 def test_a_run_without_a_folder_takes_the_next_free_one(capsys):

@@ -84,7 +84,7 @@ def test_the_readme_does_what_it_shows(tmp_path, monkeypatch):
     exec(compile(own, "README.md", "exec"), room)
     check_domain(room["Words"]())
     with ModelServer() as server:
-        room |= {"domain": Texts(), "archive": Grid((8, 5), Texts.bounds)}
+        room |= {"my_domain": Texts(), "my_archive": Grid((8, 5), Texts.bounds)}
         here = models.replace("http://localhost:8000/v1", server.url).replace("calls=2000", "calls=20")
         exec(compile(here, "README.md", "exec"), room)
         assert len(server.log) == 20

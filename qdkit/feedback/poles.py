@@ -9,7 +9,6 @@ import numpy as np
 
 from qdkit.features import grams
 from qdkit.feedback.asking import Verdict, judgement
-from qdkit.llm.model import named
 from qdkit.plain import to_json
 from qdkit.types import Batch, Judgement, Key, Outcome
 
@@ -54,7 +53,8 @@ class Poles:
         a, b = along[low].mean(), along[low.stop :].mean()
         if not b > a:
             raise ValueError(f"the poles of {self.name} are the same to its embedder: describe them by other texts")
-        told = {"by": f"poles of {named(self.embed)}"}
+        by = getattr(self.embed, "model", getattr(self.embed, "__name__", type(self.embed).__name__))
+        told = {"by": f"poles of {by}"}
         blank = [not text.strip() or not vector.any() for text, vector in zip(texts, vectors[:n], strict=True)]
         verdicts = [Verdict(float(v), 1, told) for v in (along[:n] - a) / (b - a)]
         nothing = Verdict(np.nan, 0, {**told, "error": "it has no letters"}, Outcome.INVALID)

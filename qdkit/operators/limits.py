@@ -30,7 +30,10 @@ def check(limits: Limits | None, outside: Outside) -> None:
 def floats(genomes: Any, name: str) -> np.ndarray:
     """The genomes as the array of floats they are, or an error that says what they are instead."""
     if not isinstance(genomes, np.ndarray | jax.Array):
-        raise TypeError(f"the operator {name!r} changes arrays of floats, and these genomes are a {type(genomes)}")
+        raise TypeError(
+            f"the operator {name!r} changes arrays of floats, and these genomes are a {type(genomes)}: "
+            "take an operator for such genomes, or give the domain `operators` of its own, as qdkit.domains.Words has"
+        )
     if not jnp.issubdtype(genomes.dtype, jnp.floating):
         raise TypeError(
             f"the operator {name!r} changes arrays of floats, and these genomes are {genomes.dtype}: "
