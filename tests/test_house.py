@@ -27,14 +27,14 @@ FLOORS = (
     {"parts", "seen", "progress", "taskrecord", "baselines", "choosing", "loop", *SHELVES},
     {"scan", "tasks"},
     {"search", "viz", "comparison"},
-    {"catalog", "testing", "doctor"},
+    {"catalog", "testing", "doctor", "peers"},
     {"runs", "order"},
     {"options", "printed"},
     {"cli"},
     {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-MEET_THE_SHELVES = {"catalog", "cli", "runs", "testing"}
+MEET_THE_SHELVES = {"catalog", "cli", "peers", "runs", "testing"}
 LIGHT = {
     "__init__",
     "__main__",
