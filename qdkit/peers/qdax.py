@@ -36,7 +36,7 @@ def to_qdax(seen: Any) -> dict[str, Any]:
     """The columns of a `MapElitesRepertoire`, for `MapElitesRepertoire(**to_qdax(search))`, of genomes that are arrays.
 
     genotypes `[C, ...]`, fitnesses `[C, 1]` (-inf where empty), descriptors `[C, d]`, centroids `[C, d]` (the middles
-    of our cells) as QDax has them since 0.5, with extra_scores empty. For a `CVT`, and for a grid of equal
+    of our cells) as QDax has them since 0.5, without extra scores. For a `CVT`, and for a grid of equal
     cells, QDax finds the same cells again. Raises TypeError for genomes that are no arrays, or cells without a middle.
     """
     archive, cell, genome, objective, descriptor = shown(seen)
@@ -54,4 +54,5 @@ def to_qdax(seen: Any) -> dict[str, Any]:
         "descriptors": descriptors,
         "centroids": centres,
         "extra_scores": {},
+        "keys_extra_scores": (),
     }
