@@ -161,6 +161,8 @@ def replayed(run: Seen, archive: Archive) -> History:
     best, qd_score, coverage: as of `qdkit.metrics`, best by best in each cell.
     """
     steps = len(run.commits)
+    if "compiled" in run.ledger.about:
+        return _compiled(run, archive)
     _, task, objective, descriptor = run.ledger.trials()
     cell = _cells(archive, descriptor)
     gain, new, held = np.zeros(steps), np.zeros(steps), dict[int, float]()
@@ -181,6 +183,16 @@ def replayed(run: Seen, archive: Archive) -> History:
         "qd_score": np.cumsum(gain),
         "coverage": np.cumsum(new) / archive.cells,
     }
+
+
+def _compiled(run: Seen, archive: Archive) -> History:
+    """How a compiled run filled its own archive; raises ValueError for another, as it kept no candidates."""
+    if run.archive != archive:
+        raise ValueError(
+            f"{run!r} was compiled and kept no candidates, so it can be compared in the archive alone that it filled"
+        )
+    names = ("evaluations", "seconds", "cpu", "best", "qd_score", "coverage")
+    return {**{name: run.history[name] for name in names}, "calls": np.zeros(len(run.commits))}
 
 
 def spread(values: np.ndarray) -> Spread:

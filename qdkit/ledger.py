@@ -142,6 +142,15 @@ class Ledger:
         with self._lock:  # a thread may be at it: closed under its hands, SQLite would take the process along
             self._close()
 
+    def same(self, about: Mapping[str, Any]) -> None:
+        """Raises ValueError, with the part that differs, unless the run says of itself what `about` says."""
+        now = json.loads(to_json(about))
+        if part := next((name for name in [*now, *self.about] if now.get(name) != self.about.get(name)), None):
+            raise ValueError(
+                f"{self.path} has {part} = {self.about.get(part)}, and this search {now.get(part)}: "
+                "go on with the same, or begin another run"
+            )
+
     # Writing.
 
     def commit(self, batch: Batch, added: Any, state: Commit, moved: Mapping[str, Any] | None = None) -> None:
@@ -159,6 +168,16 @@ class Ledger:
             if moved is not None:
                 event = state.number + 1, "moved", to_json(moved)
                 db.execute("insert into events (after, kind, value) values (?, ?, ?)", event)
+        self._seal = seal
+
+    def stood(self, states: Sequence[Commit]) -> None:
+        """How a run without rows for its candidates stood after several steps, as one transaction."""
+        seal, rows = self._seal, []
+        for state in states:
+            seal = sealed(seal, [], state)
+            rows.append((*map(null, state), seal))
+        with self._writing() as db:
+            db.executemany(f"insert into commits values ({', '.join('?' * 13)})", rows)
         self._seal = seal
 
     def keep(self, task: int, call: int, request: Mapping[str, Any], answer: Mapping[str, Any], seconds: float) -> None:

@@ -43,6 +43,7 @@ class Order:
     budget: str | None = None
     baseline: str | None = None
     novelty: str = "distinct"
+    compiled: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -79,7 +80,9 @@ class Order:
     def search(self, run: Path, *, resume: bool = False) -> Search:
         """The search, in its folder."""
         from qdkit.llm import LLM
+        from qdkit.parents import Uniform
         from qdkit.search import Search
+        from qdkit.stages import given
 
         batch = self._usual()["batch"] if self.batch is None else self.batch
         budget = self.limits()
@@ -98,6 +101,9 @@ class Order:
             "parents": catalog.parents(domain, self.kind in ("programs", "models"), **self._mine(catalog.parents)),
             "lessons": catalog.lessons(domain, next(iter(models), None), **self._mine(catalog.lessons)),
         }
+        if self.compiled:  # which has no room for any of these, unless they are what they are in any search of numbers
+            steering = {name: part for name, part in steering.items() if part not in (given, Uniform(), None)}
+            place["compiled"] = True
         return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **steering, **place)
 
     def _usual(self) -> dict[str, Any]:

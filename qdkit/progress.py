@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qdkit.budget import Budget
+    from qdkit.scan import Scan
     from qdkit.search import Search
 
 
@@ -35,7 +36,7 @@ def forecast(models: Sequence[Any], budget: Budget) -> list[str]:
 
 
 @contextmanager
-def bar(search: Search, steps: int | None, *, shown: bool = True) -> Iterator[Callable[[], None]]:
+def bar(search: Search | Scan, steps: int | None, *, shown: bool = True) -> Iterator[Callable[[], None]]:
     """A progress bar over the evaluations of `steps` steps, or of the budget; call what it yields after each step."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")  # the bar is then drawn as text
@@ -65,7 +66,7 @@ def bar(search: Search, steps: int | None, *, shown: bool = True) -> Iterator[Ca
         yield step
 
 
-def _spending(search: Search, rate: float, total: int | None) -> list[str]:
+def _spending(search: Search | Scan, rate: float, total: int | None) -> list[str]:
     """What the models cost: in flight, calls a second, money so far and at the end, failures by kind."""
     spent, made = search.spent, search.commits[-1].evaluations
     parts = [f"{search.in_flight} in flight", f"{rate:.1f} calls/s"]

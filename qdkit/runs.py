@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from qdkit import scan
 from qdkit.catalog import rebuilt
 from qdkit.elites import Archive, Elites, double
 from qdkit.ledger import Ledger
@@ -26,9 +27,7 @@ class Run(Seen):
         self.domain: Any = rebuilt(ledger.about["domain"])
         archive = rebuilt(ledger.about["archive"])
         self.archive = archive if isinstance(archive, Archive) else None
-        known = self.archive is not None and not self.archive.elitist
-        held = _added_again(ledger, self.commits, self.archive) if known else _best(ledger)
-        self._elites = held if self.archive is None else self.archive.united(held)
+        self._elites = _held(ledger, self.commits, self.archive)
 
     @property
     def elites(self) -> Elites:
@@ -52,6 +51,14 @@ def load(path: str | Path) -> Run:
     changed by another hand, with the part that was.
     """
     return Run(Ledger.open(Path(path)))
+
+
+def _held(ledger: Ledger, commits: Sequence[Commit], archive: Archive | None) -> Elites:
+    if "compiled" in ledger.about and ledger.path is not None:
+        return scan.held(ledger.path, ledger.about["cells"])
+    known = archive is not None and not archive.elitist
+    elites = _added_again(ledger, commits, archive) if archive is not None and known else _best(ledger)
+    return elites if archive is None else archive.united(elites)
 
 
 def _best(ledger: Ledger) -> Elites:

@@ -8,7 +8,6 @@ with a run is to make it again: evaluations and answers come from its ledger as 
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -35,7 +34,6 @@ from qdkit.lessons import Lessons
 from qdkit.novelty import Distinct
 from qdkit.parents import Annealed, Parents, Uniform, reads
 from qdkit.parts import described, said
-from qdkit.plain import to_json
 from qdkit.record import Cost, Exhausted, Unanswered, recording
 from qdkit.rows import Commit, digest, families, genome_kind, moves
 from qdkit.seen import Seen
@@ -77,9 +75,19 @@ class Search(Seen):
     executor: makes an executor (processes, a cluster) on which candidates are evaluated one by one.
     run: a folder to keep the run in, from which it can be looked at and gone on with; `resume=True`
       goes on with the run that is there.
+    compiled: runs the whole loop as one compiled program, where domain and operator go through jax alone.
+      What the call gives is then a `qdkit.Scan`, whose candidates have no rows.
 
     Raises ValueError, TypeError or OSError at the door for what cannot be searched or written.
     """
+
+    def __new__(cls, *parts: Any, compiled: bool = False, **settings: Any) -> Any:
+        """A search, or the one that runs as a compiled loop, which is made without `__init__` below."""
+        if not compiled:
+            return super().__new__(cls)
+        from qdkit.scan import Scan
+
+        return Scan(*parts, **settings)
 
     def __init__(
         self,
@@ -100,6 +108,7 @@ class Search(Seen):
         executor: Callable[[], Executor] | None = None,
         run: str | Path | None = None,
         resume: bool = False,
+        compiled: bool = False,
     ):
         ahead = (1 if in_flight == 1 else 4 * in_flight) if ahead is None else ahead
         if operator.size not in (None, batch):
@@ -431,12 +440,7 @@ class Search(Seen):
 
     def _recall(self) -> None:
         """Makes the recorded part of the run once more, from its ledger."""
-        if (now := json.loads(to_json(self._about()))) != self.ledger.about:
-            part = next(name for name in now if now[name] != self.ledger.about.get(name))
-            raise ValueError(
-                f"{self.ledger.path} has {part} = {self.ledger.about.get(part)}, and this search {now[part]}: "
-                "go on with the same, or begin another run"
-            )
+        self.ledger.same(self._about())
         told = [(after, value) for after, kind, value in self.ledger.events() if kind == "goal"]
         goals = [(after, Goal(*value[:2])) for after, value in told]
         self._told, self._why = bool(told), told[-1][1][2] if told else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,7 @@ from qdkit.features import genome_features, is_program, outline
 from qdkit.ledger import Ledger
 from qdkit.plain import to_json
 from qdkit.rows import Commit
-from qdkit.types import Batch, Candidate, Genome
+from qdkit.types import Batch, Candidate, Genome, Proposal
 
 if TYPE_CHECKING:
     import pandas
@@ -54,7 +54,7 @@ class Seen:
     @property
     def pool(self) -> Batch:
         """The elites as candidates, in the order of their cells."""
-        return self.ledger.take(self._ids())
+        return self.taken(self._ids())
 
     @property
     def best(self) -> Candidate | None:
@@ -62,7 +62,7 @@ class Seen:
         elites = self.elites
         if not elites.occupied.any():
             return None
-        return self.ledger.take([elites.payload["id"][np.argmax(elites.objective)]])[0]
+        return self.taken([elites.payload["id"][np.argmax(elites.objective)]])[0]
 
     @property
     def history(self) -> dict[str, np.ndarray]:
@@ -99,7 +99,7 @@ class Seen:
         rows = metrics.draws(len(ids), n)
         looked, place = np.unique(rows, return_inverse=True)
         rows = place.reshape(rows.shape)
-        genomes = self.ledger.take(ids[looked]).genome
+        genomes = self.taken(ids[looked]).genome
         features = genome_features(genomes, like)
         alike = (metrics.rbf(1.0) if isinstance(genomes, np.ndarray) else metrics.cosine)(features, features)
         vendi = lambda q: metrics.rarefied(lambda each: metrics.vendi_of(alike[np.ix_(each, each)], q), rows)
@@ -111,7 +111,22 @@ class Seen:
 
     def genome(self, id: int) -> Genome:
         """One candidate's genome. Raises KeyError for an id that the run does not have."""
-        return self.ledger.genome(id)
+        return self.taken([id]).genome[0]
+
+    def taken(self, ids: Sequence[int] | np.ndarray) -> Batch:
+        """The candidates with these ids, in this order; of a compiled search its elites, whose ids are their places.
+
+        Raises KeyError for an id that is not there.
+        """
+        if "compiled" not in self.ledger.about:
+            return self.ledger.take(ids)
+        elites, places = self.elites, np.asarray(ids, np.int32)
+        if len(missing := np.setdiff1d(places, elites.payload["id"][elites.occupied])):
+            raise KeyError(f"the run has no elite in the place {missing[0]}")
+        made = Proposal.of(elites.payload["genome"][places], self.ledger.about["compiled"])
+        place = elites.descriptor[places]
+        found = {"id": places, "objective": elites.objective[places], "features": place, "descriptor": place}
+        return Batch.unevaluated(made).replace(**found)
 
     def export_answers(self, path: str | Path) -> None:
         """Writes all answers of models as lines of JSON, from which `qdkit.Recorded` plays them.
@@ -138,7 +153,7 @@ class Seen:
         highest = np.argsort(-elites.objective, kind="stable")[: min(best, metrics.occupied(elites))]
         new = [id for id in elites.payload["id"][highest].tolist() if id not in known]
         with self._writable() as ledger:
-            return levels.asked(ledger, domain, "validation", ledger.take(new))
+            return levels.asked(ledger, domain, "validation", self.taken(new))
 
     def open_lockbox(self, domain: Any = None) -> levels.Query:
         """Scores one candidate at the lockbox: that of the highest validation score, else the search's best.
@@ -151,7 +166,7 @@ class Seen:
         with self._writable() as ledger:
             if opened := levels.queries(ledger, "lockbox"):
                 raise RuntimeError(f"the lockbox opens once in a run, and it is open: {opened[0].words}")
-            candidate = ledger.take([levels.chosen(ledger, self.best.id)])
+            candidate = self.taken([levels.chosen(ledger, self.best.id)])
             [query] = levels.asked(ledger, self.domain if domain is None else domain, "lockbox", candidate)
         return query
 

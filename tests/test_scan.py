@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 import pytest
 
-from qdkit import metrics, viz
+from qdkit import Budget, Search, metrics, viz
 from qdkit.archives import Deep, Grid, Islands
+from qdkit.cli import main
+from qdkit.comparison import compared
 from qdkit.domains import Arm, Sphere, Words
 from qdkit.elites import double
+from qdkit.ledger import Ledger
 from qdkit.loop import Loop, pure
 from qdkit.operators import Arborescence, Evolution, Gaussian, Line, Rewrite
+from qdkit.runs import load
 from qdkit.scan import FILE, Scan
+from qdkit.stopping import Coverage
 from qdkit.types import Evaluation
 from tests.worlds import Points
 
@@ -31,6 +37,11 @@ every_operator = pytest.mark.parametrize("name", OPERATORS)
 
 def scan(name="line", **settings):
     return Scan(SPHERE, GRID, OPERATORS[name](), **{"batch": 24} | settings)
+
+
+def history(search):
+    """As the search says it, but for the clocks."""
+    return {name: column for name, column in search.history.items() if name not in ("seconds", "cpu")}
 
 
 def same(a, b):
@@ -53,29 +64,30 @@ def test_compiled_it_is_the_same_loop(name):
 def test_stopped_and_gone_on_with_it_is_the_run_that_never_stopped(name, tmp_path):
     """In two sittings, through the disk, and in one: elites, operator, counts and history, bit for bit."""
     whole = scan(name).run(9, progress=False)
-    scan(name, run=tmp_path).run(4, progress=False)
+    scan(name, run=tmp_path).run(4, progress=False).close()
     gone_on = scan(name, run=tmp_path, resume=True).run(5, progress=False)
-    assert same(whole._state, gone_on._state) and same(whole.history, gone_on.history)
+    assert same(whole._state, gone_on._state) and same(history(whole), history(gone_on))
+    gone_on.close()
     read = scan(name, run=tmp_path, resume=True)
-    assert same(whole._state, read._state) and same(whole.history, read.history)
-    assert read.seconds == gone_on.seconds > 0
+    assert same(whole._state, read._state) and same(history(whole), history(read))
+    assert read.commits == gone_on.commits and read.commits[-1].seconds > 0
 
 
 def test_a_caller_who_stops_between_two_looks_loses_nothing(tmp_path):
     """Left after the first hundred of 250 steps, and gone on with, it is the same run."""
     whole = scan().run(250, progress=False)
-    stopped = scan(run=tmp_path)
-    assert next(stopped.steps(250)) == 100
+    with scan(run=tmp_path) as stopped:
+        assert len(next(stopped.steps(250))) == 0 and len(stopped.commits) == 101
     assert same(whole._state, scan(run=tmp_path, resume=True).run(150, progress=False)._state)
 
 
 def test_a_snapshot_that_was_half_written_does_no_harm(tmp_path):
     """What a killed process left beside the last whole one is written over."""
-    scan(run=tmp_path).run(3, progress=False)
+    scan(run=tmp_path).run(3, progress=False).close()
     (tmp_path / f"{FILE}.part").write_bytes(b"PK half")
     gone_on = scan(run=tmp_path, resume=True).run(3, progress=False)
     assert same(scan().run(6, progress=False)._state, gone_on._state)
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
 def test_it_compiles_once_whatever_the_number_of_steps():
@@ -98,7 +110,7 @@ def test_history_says_how_it_stood():
     search = scan().run(130, progress=False)
     history, summary = search.history, search.summary()
     assert {len(column) for column in history.values()} == {131}
-    assert history["evaluations"][-1] == summary["evaluations"] == search.evaluations == 131 * 24
+    assert history["evaluations"][-1] == summary["evaluations"] == 131 * 24
     assert history["coverage"][-1] == pytest.approx(metrics.coverage(search.elites))
     assert history["qd_score"][-1] == pytest.approx(metrics.qd_score(search.elites), rel=1e-5)
     assert history["best"][-1] == pytest.approx(metrics.best(search.elites))
@@ -164,7 +176,14 @@ def test_fewer_seeds_than_a_batch_count_as_what_they_are():
 def test_it_can_be_looked_at_like_a_search():
     """A map, its curves and a histogram."""
     search = scan().run(5, progress=False)
-    viz.heatmap(search), viz.progress(search), viz.histogram(search)
+    viz.heatmap(search), viz.progress(search), viz.histogram(search), viz.overview(search)
+    best, pool, frame = search.best, search.pool, search.elites_frame()
+    assert best.objective == search.summary()["best_objective"] == frame["objective"].max()
+    assert len(pool) == len(frame) == search.summary()["occupied"] and best.origin == "line"
+    np.testing.assert_array_equal(search.genome(best.id), best.genome)
+    with pytest.raises(KeyError, match="no elite in the place"):
+        search.genome(-1)
+    assert search.diversity().n == len(pool) and len(search.candidates_frame()) == 0
 
 
 def test_its_bar_says_how_it_stands(capsys):
@@ -223,14 +242,13 @@ def test_a_number_of_steps_is_whole_and_positive():
 
 def test_runs_are_neither_overwritten_nor_mixed(tmp_path):
     """A folder with a run is not begun anew, one without is not resumed, nor with other parts, nor when damaged."""
-    scan(run=tmp_path / "a")
-    with pytest.raises(FileExistsError, match="holds a run: go on with it by resume=True"):
+    with scan(run=tmp_path / "a"), pytest.raises(FileExistsError, match="holds a run already: go on with it"):
         scan(run=tmp_path / "a")
     with pytest.raises(FileNotFoundError, match="holds no run"):
         scan(run=tmp_path / "b", resume=True)
     with pytest.raises(ValueError, match="has seed = 0, and this search 1"):
         scan(run=tmp_path / "a", resume=True, seed=1)
-    with pytest.raises(ValueError, match="has operator = "):
+    with pytest.raises(ValueError, match="has compiled = line, and this search gaussian"):
         scan("gaussian", run=tmp_path / "a", resume=True)
     whole = (tmp_path / "a" / FILE).read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"nonsense"):
@@ -247,3 +265,104 @@ def test_islands_are_refused_and_a_deep_cell_counts_once():
     scan = Scan(domain, Deep(Grid((5, 5), domain.bounds), 3), Line(0.5, 0.2), batch=16).run(5, progress=False)
     assert scan.history["coverage"][-1] == pytest.approx(scan.summary()["coverage"])
     assert scan.history["qd_score"][-1] == pytest.approx(scan.summary()["qd_score"], rel=1e-5)
+
+
+def test_the_call_of_a_search_gives_it():
+    """`Search(..., compiled=True)` is the compiled search, with the same numbers as by its own name."""
+    search = Search(SPHERE, GRID, Line(0.5, 0.2), batch=24, seed=0, compiled=True).run(4, progress=False)
+    assert isinstance(search, Scan) and same(search._state, scan().run(4, progress=False)._state)
+
+
+@pytest.mark.parametrize(
+    "settings, part",
+    [
+        ({"judge": lambda key, batch: batch.objective}, "judge"),
+        ({"in_flight": 4}, "in_flight"),
+        ({"novelty": lambda batch, known: batch.ok}, "novelty"),
+        ({"lessons": object()}, "lessons"),
+    ],
+    ids=["judge", "in_flight", "novelty", "lessons"],
+)
+def test_what_a_compiled_loop_cannot_call_is_refused(settings, part):
+    """A judge, novelty, lessons, several steps at once: in a sentence that names it."""
+    with pytest.raises(TypeError, match=f"was given {part}: leave it out"):
+        Search(SPHERE, GRID, Line(0.5), compiled=True, **settings)
+
+
+def test_a_budget_and_a_rule_stop_it():
+    """Evaluations are never passed; a rule stops it within a few steps, and both say why."""
+    search = scan(budget=Budget(evaluations=1000)).run(progress=False)
+    assert search.commits[-1].evaluations == 984 and search.stopped == "984 of 1,000 evaluations are used"
+    search = scan().run(until=Coverage(0.2), progress=False)
+    assert search.commits[-1].coverage >= 0.2 and "were wanted" in search.stopped
+    assert len(search.commits) <= 1 + 100
+    with pytest.raises(ValueError, match="say how many steps"):
+        scan().run(progress=False)
+    assert scan(budget=Budget(seconds=1e-9)).run(5, progress=False).stopped
+
+
+def test_a_run_on_disk_is_the_search(tmp_path):
+    """Loaded, it has the history, the summary, the elites and the genomes of the search, and can be drawn."""
+    with scan("cma-me", run=tmp_path).run(120, progress=False) as search:
+        seen, summary = load(tmp_path), search.summary()
+    assert seen.commits == search.commits and len(seen.commits) == 121
+    assert str(seen.summary()) == str(summary)
+    assert same(seen.elites, search.elites) and seen.best.origin == "cma-me"
+    viz.overview(seen)
+    other = load(tmp_path)
+    assert compared([seen, other]).groups[0].seeds == (0, 0)
+
+
+def test_deep_cells_come_back_as_deep(tmp_path):
+    """The number of places a cell has is known to who loads the run."""
+    archive = Deep(GRID, 3)
+    with Scan(SPHERE, archive, Line(0.5, 0.2), batch=24, run=tmp_path).run(5, progress=False) as search:
+        assert str(load(tmp_path).summary()) == str(search.summary())
+
+
+def test_one_process_at_a_time_writes_to_a_run(tmp_path):
+    """A second search of the same folder is refused while the first has it."""
+    with scan(run=tmp_path), pytest.raises(BlockingIOError):
+        scan(run=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("killed", ["before the ledger", "before the state"])
+def test_killed_between_state_and_ledger_it_goes_on_from_the_state(tmp_path, monkeypatch, killed):
+    """The state is written first and tells the ledger what it missed; a state that was not written has not happened."""
+    whole = scan().run(9, progress=False)
+    search = scan(run=tmp_path).run(4, progress=False)
+    part = {"before the ledger": (Ledger, "stood"), "before the state": (os, "fsync")}[killed]
+
+    def die(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*part, die)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(5, progress=False)
+    monkeypatch.undo()
+    search.close()
+    gone_on = scan(run=tmp_path, resume=True)
+    left = 10 - len(gone_on.commits)
+    assert left == (0 if killed == "before the ledger" else 5)
+    if left:
+        gone_on.run(left, progress=False)
+    assert same(whole._state, gone_on._state) and same(history(whole), history(gone_on))
+    gone_on.close()
+    assert same(history(load(tmp_path)), history(whole))
+
+
+def test_on_the_command_line(tmp_path, capsys):
+    """`qdkit run --compiled` keeps a run that `show` and `resume` know."""
+    folder = str(tmp_path / "run")
+
+    def command(*words):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert not end.value.code
+
+    command("run", "sphere", "--compiled", "--evaluations", "3000", "--batch", "500", "--out", folder)
+    assert load(folder).summary()["evaluations"] == 3000
+    command("show", folder)
+    assert "3,000" in capsys.readouterr().out
+    command("resume", folder, "--evaluations", "5000")
+    assert load(folder).summary()["evaluations"] == 5000
