@@ -205,9 +205,9 @@ def speed() -> None:
             write(what="speed", algorithm=name, who="pyribs", seed=seed, steps=SHORT, qd_score=score,
                   cpu=time.process_time() - start)  # fmt: skip
             search = scan(name, seed).run(10, progress=False)
-            search.cpu = 0.0
+            before = search.commits[-1].cpu
             search.run(SHORT, progress=False)
-            write(what="speed", algorithm=name, who="qdkit", seed=seed, steps=SHORT, cpu=search.cpu,
+            write(what="speed", algorithm=name, who="qdkit", seed=seed, steps=SHORT, cpu=search.commits[-1].cpu - before,
                   qd_score=search.summary()["qd_score"])  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def quality() -> None:
         for name in ALGORITHMS:
             search = scan(name, seed).run(STEPS - 1, progress=False)  # the seeds are the first step
             kept = ("evaluations", "qd_score", "coverage", "best_objective", "clipped")
-            write(what="quality", algorithm=name, seed=seed, cpu=search.cpu,
+            write(what="quality", algorithm=name, seed=seed, cpu=search.commits[-1].cpu,
                   **{key: search.summary()[key] for key in kept})  # fmt: skip
 
 
