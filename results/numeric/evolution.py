@@ -207,7 +207,8 @@ def speed() -> None:
             search = scan(name, seed).run(10, progress=False)
             before = search.commits[-1].cpu
             search.run(SHORT, progress=False)
-            write(what="speed", algorithm=name, who="qdkit", seed=seed, steps=SHORT, cpu=search.commits[-1].cpu - before,
+            cpu = search.commits[-1].cpu - before
+            write(what="speed", algorithm=name, who="qdkit", seed=seed, steps=SHORT, cpu=cpu,
                   qd_score=search.summary()["qd_score"])  # fmt: skip
 
 
