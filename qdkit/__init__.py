@@ -33,7 +33,18 @@ _HOME = {
     "Shown": "qdkit.shown",
     "load": "qdkit.runs",
 }
-_ROOMS = ("archives", "domains", "feedback", "metrics", "operators", "parents", "stopping", "testing", "viz")
+_ROOMS = (
+    "archives",
+    "domains",
+    "feedback",
+    "metrics",
+    "operators",
+    "parents",
+    "preferences",
+    "stopping",
+    "testing",
+    "viz",
+)
 
 __all__ = [*_HOME, *_ROOMS]
 
