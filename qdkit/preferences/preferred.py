@@ -78,7 +78,7 @@ class Preferred:
         spread = heads.std(0) if len(heads) else np.full(len(batch), np.nan)
         known = np.isfinite(value)
         notes = [
-            together({"judged": {self.name: note}, **error}, asked.notes[i])
+            together(asked.notes[i], {"judged": {self.name: note}, **error})
             for i, (note, error) in enumerate(self._notes(value, spread, groups))
         ]
         outcome = np.where(known, Outcome.OK, np.where(failed, Outcome.INFRASTRUCTURE, Outcome.INVALID))
