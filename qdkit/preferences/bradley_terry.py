@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,11 +18,13 @@ from qdkit.preferences.comparisons import Comparisons
 class Taste:
     """`P(a is preferred to b) = σ(w·(f_a - f_b) + b·order)`, with each feature in standard deviations.
 
+    With `peaks`, each feature z has a second weight for `(z² - 1) / √2`, so that some value of it may be liked best.
+
     names: of the features.
     mean, scale: float `[f]`, the mean and the standard deviation of the features of what was compared.
-    weights: float `[f]`, w, in log-odds for one standard deviation.
+    weights: float `[f]`, w, in log-odds for one standard deviation; with peaks `[2f]`, those of the squares last.
     position: b, what standing first is worth; 0 where the order was not known.
-    heads: float `[k, f]`, the weights fitted to comparisons drawn again with replacement.
+    heads: float `[k, f or 2f]`, the weights fitted to comparisons drawn again with replacement.
     units: float `[1 + k]`, the standard deviation of what was compared in w·f, of the taste and of each head.
     comparisons, raters: how many it was fitted to, and of how many raters.
     constant: the features that were the same in all that was compared; nothing is known of them, and they weigh 0.
@@ -37,6 +40,15 @@ class Taste:
     comparisons: int
     raters: int
     constant: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> np.ndarray:
+        """float `[f]`: the value of each feature that is liked best; nan where more, or less, is always better."""
+        f = len(self.names)
+        square = self.weights[f:] * math.sqrt(2) if self._peaks else np.zeros(f)
+        peak = square < 0
+        at = -self.weights[:f] / np.where(peak, square, 1)
+        return np.where(peak, self.mean + self.scale * at, np.nan)
 
     def utility(self, features: np.ndarray) -> np.ndarray:
         """float `[n]`: log-odds of being preferred to the average of what was compared; nan where a feature is."""
@@ -72,7 +84,12 @@ class Taste:
         varied = self.scale > 0
         with np.errstate(over="ignore", invalid="ignore"):  # a candidate's features may be any numbers
             standard = (features - self.mean) / np.where(varied, self.scale, 1)
-        return np.where(varied, np.clip(np.where(np.isfinite(features), standard, np.nan), -FAR, FAR), 0.0)
+        standard = np.where(varied, np.clip(np.where(np.isfinite(features), standard, np.nan), -FAR, FAR), 0.0)
+        return terms(standard, self._peaks)
+
+    @property
+    def _peaks(self) -> bool:
+        return len(self.weights) > len(self.names)
 
 
 def taste(
@@ -80,6 +97,7 @@ def taste(
     features: np.ndarray,
     *,
     names: Sequence[str] = (),
+    peaks: bool = False,
     prior: float = 1.0,
     smoothing: float = 0.0,
     heads: int = 20,
@@ -89,6 +107,8 @@ def taste(
 
     features: float `[m, f]` of all things that `left` and `right` tell of: measures, vectors, or marks for named
       criteria, which need the fewest comparisons.
+    peaks: whether some value of a feature may be liked best, and less and more be worse (an ideal point, Coombs 1950:
+      `-(f - a)² = 2af - f² - a²` is linear in f and f²). Twice the weights want more comparisons.
     prior: weight of `|w|² / 2`, which keeps weights finite where one feature decides all. Of 8 features 1 tells
       more than 0.1 from twenty comparisons, and neither does from two hundred.
     smoothing: ε, the share of answers taken for a slip: an outcome y counts as `(1 - ε) y + ε / 2`.
@@ -96,19 +116,19 @@ def taste(
 
     Raises ValueError where nothing was compared, and where a feature of what was compared is unknown.
     """
-    data = prepared(comparisons, features, names, smoothing)
+    data = prepared(comparisons, features, names, peaks, smoothing)
     return fitted(data, np.ones(len(comparisons)), prior, heads, np.random.default_rng(seed))
 
 
 class Data(NamedTuple):
-    """What is fitted: `x` float `[n, f + 1]`, differences and order; `y` float `[n]`; the rest as in `Taste`."""
+    """What is fitted: `x`, float `[n, t + 1]`, differences of terms and the order; `y`, float `[n]`, outcomes."""
 
     x: np.ndarray
     y: np.ndarray
     names: tuple[str, ...]
     mean: np.ndarray
     scale: np.ndarray
-    spread: np.ndarray  # float [f, f], the covariance of the standardised features of what was compared
+    spread: np.ndarray  # float [t, t], the covariance of the terms of what was compared
     rater: np.ndarray
 
     @property
@@ -117,7 +137,9 @@ class Data(NamedTuple):
         return int((self.x != 0).any(0).sum())
 
 
-def prepared(comparisons: Comparisons, features: np.ndarray, names: Sequence[str], smoothing: float) -> Data:
+def prepared(
+    comparisons: Comparisons, features: np.ndarray, names: Sequence[str], peaks: bool, smoothing: float
+) -> Data:
     """Comparisons and features as a fit needs them, checked."""
     features = np.asarray(features, float)
     if not len(comparisons):
@@ -141,12 +163,17 @@ def prepared(comparisons: Comparisons, features: np.ndarray, names: Sequence[str
     scale = np.where(scale > 1e-12 * np.abs(known).max(0, initial=0), scale, 0.0)
     if not scale.any():
         raise ValueError("all that was compared has the same features, so they cannot tell what is better")
-    standard = np.where(scale > 0, known - mean, 0.0) / np.where(scale > 0, scale, 1)
-    rows = np.zeros_like(features)
+    standard = terms(np.where(scale > 0, known - mean, 0.0) / np.where(scale > 0, scale, 1), peaks)
+    rows = np.zeros((len(features), standard.shape[1]))
     rows[things] = standard
     x = np.column_stack([rows[comparisons.left] - rows[comparisons.right], comparisons.order])
     y = (1 - smoothing) * comparisons.won + smoothing / 2
     return Data(x, y, given, mean, scale, standard.T @ standard / len(standard), np.asarray(comparisons.rater))
+
+
+def terms(standard: np.ndarray, peaks: bool) -> np.ndarray:
+    """What is weighed, float `[n, f or 2f]`, of standardised features `[n, f]`; on average 0 over what was compared."""
+    return np.hstack([standard, (standard**2 - 1) / math.sqrt(2)]) if peaks else standard
 
 
 def fitted(data: Data, weight: np.ndarray, prior: float, heads: int, random: np.random.Generator) -> Taste:
@@ -172,7 +199,7 @@ def fitted(data: Data, weight: np.ndarray, prior: float, heads: int, random: np.
 
 
 def solved(data: Data, weight: np.ndarray, prior: float, start: np.ndarray | None = None) -> np.ndarray:
-    """float `[f + 1]`: w and b. Raises ValueError for a prior that bounds nothing."""
+    """float `[t + 1]`: w and b. Raises ValueError for a prior that bounds nothing."""
     if not prior > 0:
         raise ValueError(f"prior is {prior}: above 0, or weights have no end where a feature decides every comparison")
     theta = likeliest(data.x, data.y, prior * np.eye(data.x.shape[1]), weight, start)

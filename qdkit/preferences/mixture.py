@@ -66,6 +66,7 @@ def tastes(
     *,
     groups: int | Sequence[int] = (1, 2, 3),
     names: Sequence[str] = (),
+    peaks: bool = False,
     prior: float = 1.0,
     smoothing: float = 0.0,
     heads: int = 20,
@@ -81,7 +82,7 @@ def tastes(
     groups: how many, or among which numbers to choose.
     The other settings are those of `taste`, and so are the errors.
     """
-    data = prepared(comparisons, features, names, smoothing)
+    data = prepared(comparisons, features, names, peaks, smoothing)
     raters, rater = np.unique(data.rater, return_inverse=True)
     numbers = sorted({groups} if isinstance(groups, int) else set(groups))
     if not numbers or numbers[0] < 1:

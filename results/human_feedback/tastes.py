@@ -72,13 +72,31 @@ def world(seed: int, pairs: int = PAIRS) -> World:
     return World(said, features, fresh, unseen)
 
 
+def nearness(seed: int, pairs: int = PAIRS) -> World:
+    """Raters who like what is near to a point of theirs: the few to the opposite of that of the many."""
+    random = np.random.default_rng((seed, 2))
+    point = random.normal(size=FEATURES)
+    points = np.where(GROUP, -1, 1)[:, None] * point
+    said, features = _asked(random, points, pairs, surely=False, worth=_near)
+    fresh, unseen = _asked(random, points, FRESH, surely=True, worth=_near)
+    return World(said, features, fresh, unseen)
+
+
+def _more(things: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return (things * weights).sum(-1)
+
+
+def _near(things: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return -((things - points) ** 2).sum(-1) / 2
+
+
 def _asked(
-    random: np.random.Generator, weights: np.ndarray, pairs: int, surely: bool
+    random: np.random.Generator, of: np.ndarray, pairs: int, surely: bool, worth: Callable[..., np.ndarray] = _more
 ) -> tuple[Comparisons, np.ndarray]:
-    """What raters with these weights, float `[raters, f]`, say of pairs, `surely` or with their model's chance."""
+    """What raters, `of` each of whom a row says what a thing is worth, say of pairs, `surely` or with chance."""
     rater = np.repeat(np.arange(RATERS), pairs)
     things = random.normal(size=(2, len(rater), FEATURES))
-    odds = ((things[0] - things[1]) * weights[rater]).sum(1)
+    odds = worth(things[0], of[rater]) - worth(things[1], of[rater])
     won = odds > 0 if surely else random.random(len(rater)) < 1 / (1 + np.exp(-odds))
     rows = np.arange(2 * len(rater)).reshape(2, -1)
     return Comparisons(rows[0], rows[1], won, 0.0, rater), things.reshape(-1, FEATURES)
@@ -98,10 +116,10 @@ class Told(NamedTuple):
     rises: bool
 
 
-def told(seed: int, pairs: int = PAIRS, *, also_held_out: bool = True) -> Told:
+def told(seed: int, made: World, *, peaks: bool = False, also_held_out: bool = False) -> Told:
     """Both fits in one world."""
-    made = world(seed, pairs)
-    one, several = taste(made.said, made.features, heads=0), tastes(made.said, made.features, heads=0, seed=seed)
+    one = taste(made.said, made.features, peaks=peaks, heads=0)
+    several = tastes(made.said, made.features, peaks=peaks, heads=0, seed=seed)
     few = GROUP[made.fresh.rater]
     scores = []
     for fit in (one, several):
@@ -292,6 +310,12 @@ fitted, so this is the most that can be hoped for.
 - Held out (five folds of the replies themselves, which have chance in them), for the smaller group: {seen}.
 - The penalised log-likelihood never fell in {rises} of {seeds} seeds.
 
+Where raters like what is near to a point of theirs instead, the few to the opposite point (`-|f - a|² / 2`):
+
+| | accuracy for the majority | for the minority |
+|---|--:|--:|
+{near}
+
 How many comparisons it takes of each rater, for the accuracy for the minority, and how often BIC finds two groups:
 
 | comparisons of each rater | one taste for all | mixture | two groups |
@@ -317,7 +341,13 @@ CPU: {cpu:.0f} s in all. The machine: {system}, {cores} cores, shared with other
 """  # noqa: E501 - a line of the page
 
 
-def page(found: Sequence[Told], few: dict[int, list[Told]], searched: Sequence[dict[str, Map]], **about: Any) -> str:
+def page(
+    found: Sequence[Told],
+    near: dict[bool, list[Told]],
+    few: dict[int, list[Told]],
+    searched: Sequence[dict[str, Map]],
+    **about: Any,
+) -> str:
     """tastes.md."""
     column = lambda name: spread([getattr(row, name) for row in found])
     chosen = [row.groups for row in found]
@@ -326,7 +356,14 @@ def page(found: Sequence[Told], few: dict[int, list[Told]], searched: Sequence[d
         f"{sum(r.groups == 2 for r in runs)} of {len(runs)} |"
         for pairs, runs in few.items()
     ]
+    nearer = [
+        f"| {name}{', with `peaks`' if peaks else ''} | {spread([getattr(r, f'{fit}_most') for r in runs])} | "
+        f"{spread([getattr(r, f'{fit}_few') for r in runs])} |"
+        for peaks, runs in near.items()
+        for fit, name in (("one", "one taste for all"), ("several", "as many tastes as BIC says"))
+    ]
     return PAGE.format(
+        near="\n".join(nearer),
         date=date.today(),
         last=len(found) - 1,
         seeds=len(found),
@@ -364,15 +401,16 @@ def main() -> None:
     asked = parser.parse_args()
     seeds, steps = (2, 20) if asked.quick else (asked.seeds, 150)
     since = time.process_time()
-    found = [told(seed) for seed in range(seeds)]
-    few = {pairs: [told(seed, pairs, also_held_out=False) for seed in range(seeds)] for pairs in FEW}
+    found = [told(seed, world(seed), also_held_out=True) for seed in range(seeds)]
+    near = {peaks: [told(seed, nearness(seed), peaks=peaks) for seed in range(seeds)] for peaks in (False, True)}
+    few = {pairs: [told(seed, world(seed, pairs)) for seed in range(seeds)] for pairs in FEW}
     searched = []
     for seed in range(seeds):
         searched.append(maps(seed, steps))
         if not asked.quick and seed == 0:
             drawn(searched[0])
         print(f"seed {seed}: {time.process_time() - since:.0f} CPU-s", flush=True)
-    text = page(found, few, searched, evaluations=f"{64 * steps:,}", cpu=time.process_time() - since)
+    text = page(found, near, few, searched, evaluations=f"{64 * steps:,}", cpu=time.process_time() - since)
     print(text)
     if not asked.quick:
         (HERE / "tastes.md").write_text(text, encoding="utf-8")
