@@ -141,6 +141,25 @@ def test_the_spread_over_heads_shrinks_with_comparisons():
     assert spread[800] < spread[50] / 2 and 0.5 < spread[800] / anew < 2
 
 
+def test_what_is_best_in_the_middle_is_found():
+    """An ideal point comes back, in the feature's own unit; where more is always better there is none."""
+    random = np.random.default_rng(0)
+    features = random.normal([100.0, 0.0, 0.0], [10.0, 1.0, 1.0], (600, 3))
+    left, right = random.integers(600, size=(2, 3000))
+    odds = lambda f: -(((f[:, 0] - 105) / 10) ** 2) + f[:, 1]
+    won = random.random(3000) < 1 / (1 + np.exp(odds(features)[right] - odds(features)[left]))
+    said = Comparisons(left, right, won)
+    plain, peaked = (taste(said, features, peaks=peaks) for peaks in (False, True))
+    assert peaked.best[0] == pytest.approx(105, abs=1.5) and np.isnan(plain.best).all()
+    assert not abs(peaked.best[1]) < 4
+    middle, truth = np.array([[105.0, 0, 0], [80, 0, 0], [130, 0, 0]]), np.array([0, -6.25, -6.25])
+    found = peaked.utility(middle)
+    assert found - found[0] == pytest.approx(truth, abs=1.5)
+    moved = taste(said, features * [0.1, 3, 1] + [5, 5, 5], peaks=True)
+    assert moved.score(middle * [0.1, 3, 1] + [5, 5, 5]) == pytest.approx(peaked.score(middle))
+    assert (peaked.score(features).mean(), peaked.score(features).std()) == pytest.approx((0, 1), abs=0.01)
+
+
 # Several.
 
 
