@@ -13,6 +13,8 @@ from qdkit.features import FAR
 from qdkit.feedback.pairs import chance, likeliest
 from qdkit.preferences.comparisons import Comparisons
 
+SEEN = 3.0  # standard deviations, beyond which next to nothing was compared
+
 
 @dataclass(frozen=True, eq=False)
 class Taste:
@@ -43,12 +45,11 @@ class Taste:
 
     @property
     def best(self) -> np.ndarray:
-        """float `[f]`: the value of each feature that is liked best; nan where more, or less, is always better."""
+        """float `[f]`: the value of each feature that is liked best; nan where more, or less, of what was seen is."""
         f = len(self.names)
         square = self.weights[f:] * math.sqrt(2) if self._peaks else np.zeros(f)
-        peak = square < 0
-        at = -self.weights[:f] / np.where(peak, square, 1)
-        return np.where(peak, self.mean + self.scale * at, np.nan)
+        at = -self.weights[:f] / np.where(square < 0, square, -1.0)  # the top of w z + w₂ (z² - 1) / √2
+        return np.where((square < 0) & (np.abs(at) <= SEEN), self.mean + self.scale * at, np.nan)
 
     def utility(self, features: np.ndarray) -> np.ndarray:
         """float `[n]`: log-odds of being preferred to the average of what was compared; nan where a feature is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -70,17 +70,15 @@ class Preferred:
 
     def __call__(self, key: Key, batch: Batch) -> Judgement:
         """The score of each candidate."""
-        asked, failed = self._asked(key, batch)
-        found = self.read(asked)
+        told, failed = self._asked(key, batch)
+        noted = [together(dict(old), new) for old, new in zip(batch.notes, told, strict=True)]
+        found = self.read(batch.replace(notes=noted))
         groups = np.array([group.score(found) for group in self._groups])
         value = self._over_groups(groups[None])[0]
         heads = self._over_groups(np.array([group.scores(found) for group in self._groups]).swapaxes(0, 1))
         spread = heads.std(0) if len(heads) else np.full(len(batch), np.nan)
         known = np.isfinite(value)
-        notes = [
-            together(asked.notes[i], {"judged": {self.name: note}, **error})
-            for i, (note, error) in enumerate(self._notes(value, spread, groups))
-        ]
+        notes = [together(old, new) for old, new in zip(told, self._notes(value, spread, groups), strict=True)]
         outcome = np.where(known, Outcome.OK, np.where(failed, Outcome.INFRASTRUCTURE, Outcome.INVALID))
         return Judgement(value, known.astype(int), notes, outcome=outcome.astype("<U14"))
 
@@ -95,22 +93,23 @@ class Preferred:
         share = np.ones(1) if isinstance(self.taste, Taste) else self.taste.share
         return np.einsum("g,kgn->kn", share, scores)
 
-    def _asked(self, key: Key, batch: Batch) -> tuple[Batch, np.ndarray]:
-        """The batch with the notes of those who are asked first, and bool `[n]`, whether one of them was not there."""
+    def _asked(self, key: Key, batch: Batch) -> tuple[Sequence[Mapping[str, Any]], np.ndarray]:
+        """What those who are asked first say of each, and bool `[n]`, whether one of them was not there."""
+        told: list[Mapping[str, Any]] = [{}] * len(batch)
         failed = np.zeros(len(batch), bool)
         for number, judge in enumerate(self.first):
             said = judgement_of(judge, jax.random.fold_in(key, number), batch)
-            notes = [together(dict(old), new) for old, new in zip(batch.notes, said.notes or (), strict=True)]
-            batch = batch.replace(notes=notes)
+            told = [together(old, new) for old, new in zip(told, said.notes or (), strict=True)]
             failed |= np.asarray(said.outcome) == Outcome.INFRASTRUCTURE
-        return batch, failed
+        return told, failed
 
-    def _notes(self, value: np.ndarray, spread: np.ndarray, groups: np.ndarray) -> Any:
-        """(what is judged, the error if there is one) of each candidate."""
+    def _notes(self, value: np.ndarray, spread: np.ndarray, groups: np.ndarray) -> Iterator[Mapping[str, Any]]:
+        """What is judged of each candidate, and the error if there is one."""
+        by = str(self.taste)
         for score, sd, each in zip(value.tolist(), spread.tolist(), groups.T.tolist(), strict=True):
-            note = {"value": score, "spread": sd, "by": str(self.taste)} | ({"groups": each} if len(each) > 1 else {})
+            note = {"value": score, "spread": sd, "by": by} | ({"groups": each} if len(each) > 1 else {})
             error = {} if np.isfinite(score) else {"error": f"{self.name}: one of its features is not known"}
-            yield note | error, error
+            yield {"judged": {self.name: note | error}, **error}
 
 
 def for_each_group(tastes: Tastes, **settings: Any) -> tuple[Preferred, ...]:
