@@ -335,6 +335,12 @@ and the third column the lesser of the two.
 |---|--:|--:|--:|--:|
 {maps}
 
+**What it says.** One taste for all is the majority's. With some twenty comparisons of each rater the groups are found,
+though nobody says how many there are nor who is in which; with five or fewer, BIC sees no reason for two, and the
+minority stays unheard. In a search the mean of opposed groups makes the majority's map. The worst group makes one that
+nobody dislikes, and that pleases each about half as much as a map of its own; one map for each group pleases both, for a
+search more.
+
 ![Four maps of the first seed](tastes.png)
 
 CPU: {cpu:.0f} s in all. The machine: {system}, {cores} cores, shared with others; Python {python}, numpy {numpy}, jax {jax}.
