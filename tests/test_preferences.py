@@ -293,7 +293,7 @@ def first_axis(batch):
 
 
 def test_maps_of_opposed_groups_are_each_others_mirror(run_folder):
-    """A search by each group finds what it likes; a run says by what it was judged, and comes out the same again."""
+    """A search by each group finds what it likes; a run says by what it was judged, and is resumed by the same fit."""
     said, features = said_by(np.array([[0.0, 2.0]] * 6 + [[0.0, -2.0]] * 3), 30)
     found = tastes(said, features, groups=2)
     grid = Grid((5,), ((-1, 1),))
@@ -306,10 +306,13 @@ def test_maps_of_opposed_groups_are_each_others_mirror(run_folder):
     assert np.median(heights(up)) > 1 and np.median(heights(down)) < -1
 
     judge = Preferred(found, by="worst")
-    with Search(Points(), grid, Gaussian(0.3), judge=judge, run=run_folder, **settings) as whole:
-        whole.run(6, progress=False)
-        with Search(Points(), grid, Gaussian(0.3), judge=judge, **settings) as other:
-            assert (other.run(6, progress=False).elites.objective == whole.elites.objective).all()
+    with Search(Points(), grid, Gaussian(0.3), judge=judge, run=run_folder, **settings) as begun:
+        begun.run(3, progress=False)
+    again = Preferred(tastes(said, features, groups=2), by="worst")
+    with Search(Points(), grid, Gaussian(0.3), judge=again, run=run_folder, resume=True, **settings) as resumed:
+        resumed.run(3, progress=False)
+    with Search(Points(), grid, Gaussian(0.3), judge=judge, **settings) as whole:
+        assert (whole.run(6, progress=False).elites.objective == resumed.elites.objective).all()
     note = load(run_folder).best.notes["judged"]["preferred"]
     assert note["by"] == str(found) and note["value"] == min(note["groups"])
 
