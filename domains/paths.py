@@ -18,6 +18,8 @@ Segment = tuple[str, tuple[float, ...]]
 FARTHEST = 10_000.0
 LARGEST = 100.0  # of the four factors of a transform; together with `FARTHEST`, 2 million units at most
 CHAINED = 8  # functions in one transform
+PIECES = 20  # lines of a curve
+STEPS = np.linspace(0, 1, PIECES + 1)[1:]
 IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 COUNT = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}  # numbers of a command
 
@@ -89,6 +91,60 @@ def segments(text: str) -> Iterator[Segment]:
         control = given[-4:-2] if command in "CQ" else (x, y)
         before = command
         yield command, given
+
+
+def straight(commands: str, given: tuple[float, ...]) -> Iterator[Segment]:
+    """A path of M, L, C, Q, A and Z in M, L and Z alone, with `PIECES` lines for each curve.
+
+    What is rendered: a renderer's code for curves that cross the edge of the picture has been seen to fail.
+    """
+    begin = here = np.zeros(2)
+    at = 0
+    for letter in commands:
+        part, at = given[at : at + COUNT[letter]], at + COUNT[letter]
+        if letter == "Z":
+            here = begin
+            yield "Z", ()
+            continue
+        end = np.array(part[-2:])
+        if letter in "CQ":
+            ways = _bezier(np.array([here, *np.reshape(part, (-1, 2))]))
+        elif letter == "A":
+            ways = _arc(here, part, end)
+        else:
+            ways = end[None]
+        for x, y in ways.tolist():
+            yield "M" if letter == "M" else "L", (rounded(x), rounded(y))
+        begin, here = end if letter == "M" else begin, end
+
+
+def _bezier(corners: np.ndarray) -> np.ndarray:
+    """Points `[PIECES, 2]` along the curve of the corners `[k, 2]` but for its beginning (de Casteljau 1959)."""
+    t = STEPS[:, None, None]
+    ways = np.broadcast_to(corners, (PIECES, *corners.shape))
+    while ways.shape[1] > 1:
+        ways = (1 - t) * ways[:, :-1] + t * ways[:, 1:]
+    return ways[:, 0]
+
+
+def _arc(here: np.ndarray, part: tuple[float, ...], end: np.ndarray) -> np.ndarray:
+    """Points `[PIECES, 2]` along an elliptical arc but for its beginning (SVG 2, B.2.4)."""
+    radii, tilt, large, sweep = np.array(part[:2]), math.radians(part[2]), part[3] > 0, part[4] > 0
+    if min(radii) <= 0 or (here == end).all():
+        return end[None]
+    turn = np.array([[math.cos(tilt), math.sin(tilt)], [-math.sin(tilt), math.cos(tilt)]])
+    half = turn @ (here - end) / 2
+    radii = radii * max(1.0, math.hypot(*(half / radii)))  # too small ones grow until they reach
+    x, y = half / radii
+    off = math.sqrt(max(0.0, 1 / (x * x + y * y) - 1)) * (1 if large != sweep else -1)
+    centre = np.array([off * y, -off * x])  # of a circle of radius 1, in the frame of the ellipse
+    first, last = (math.atan2(*(v - centre)[::-1]) for v in (np.array([x, y]), np.array([-x, -y])))
+    angle = (last - first) % (2 * math.pi) - (0 if sweep else 2 * math.pi)
+    angles = first + STEPS * angle
+    ways = np.stack([np.cos(angles), np.sin(angles)], 1) + centre
+    ways = (ways * radii) @ turn + (here + end) / 2
+    ways[-1] = end
+    return ways
 
 
 def _commands(text: str) -> Iterator[Segment]:

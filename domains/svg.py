@@ -20,7 +20,7 @@ from xml.parsers import expat
 
 import numpy as np
 
-from qdkit.domains.paths import COUNT, IDENTITY, Matrix, moved, number, numbers, product, rounded, segments, transform
+from qdkit.domains.paths import COUNT, IDENTITY, Matrix, moved, number, numbers, product, rounded, segments, straight, transform
 
 SIDE = 100.0  # of the frame in which all drawings are written
 LONGEST = 40_000  # characters of a text
@@ -113,6 +113,17 @@ def written(drawing: Drawing) -> str:
     """A drawing as SVG text, one shape a line."""
     lines = "\n".join(map(_line, drawing))
     return f'<svg xmlns="{XMLNS}" viewBox="0 0 {SIDE:g} {SIDE:g}">\n{lines}\n</svg>'
+
+
+def renderable(drawing: Drawing) -> str:
+    """The text of a drawing with lines in the place of curves; circles and ellipses stay."""
+    return written(tuple(map(_straight, drawing)))
+
+
+def _straight(shape: Shape) -> Shape:
+    parts = list(straight(shape.commands, shape.numbers))
+    commands, given = "".join(letter for letter, _ in parts), tuple(x for _, part in parts for x in part)
+    return replace(shape, commands=commands, numbers=given) if shape.name == "path" else shape
 
 
 def _line(shape: Shape) -> str:
@@ -334,4 +345,4 @@ def _named() -> Mapping[str, str]:
     return {"currentcolor": "#000000", **dict(line.split() for line in lines if line[0] != "#")}  # type: ignore[arg-type]
 
 
-__all__ = ["Drawing", "Shape", "clean", "colour", "hexed", "read", "written"]
+__all__ = ["Drawing", "Shape", "clean", "colour", "hexed", "points", "reach", "read", "renderable", "written"]
