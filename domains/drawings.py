@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qdkit.domains.looks import GREY, HUES, composition, looked, pixels, png
+from qdkit.domains.looks import GREY, HUES, composition, looked, pixels, png, renderer
 from qdkit.domains.sketching import Sketch
 from qdkit.domains.svg import clean
 from qdkit.feedback import Fallback, Measured, Panel, Pictured, Rating
@@ -59,6 +59,7 @@ class Drawings:
 
     def judge(self, model: Ask | None = None) -> Panel:
         """Who judges: a model that is shown the picture, and measures of it where there is none or it sees none."""
+        renderer()  # before a run begins: without one there is nothing to judge
         quality: Any = Measured(composition, bounds=(1.0, 10.0))
         if model is not None:
             asked = Rating(model, (HERE / "quality.md").read_text(encoding="utf-8"))

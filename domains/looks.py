@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,7 @@ SIZE = 128  # pixels of a side
 COARSE = 64  # of the picture that is compressed and mirrored: below it lie only the seams of shapes
 APART = 24.0  # of 255, in any channel: what differs more from the ground is drawn
 CHROMA = 12.0  # of 255: a colour with less is a grey
+GLARING, BLACK = 225, 0.08  # of 255, a chroma; of 1, a lightness
 HUES = ("red", "orange", "yellow", "green", "teal", "blue", "violet", "pink")
 HUE_ENDS = (16.0, 42.0, 68.0, 160.0, 198.0, 250.0, 290.0, 342.0)  # degrees of HSV at which the next name begins
 GREY = "grey"
@@ -30,17 +32,21 @@ GREY = "grey"
 def png(text: str) -> bytes:
     """A drawing as the bytes of a PNG of 128 × 128 pixels on white: what is seen of it, safe to hand on.
 
-    It is the cleaned drawing that is rendered. Raises ValueError, with the reason, for a text that is no drawing, and
-    ImportError, with the command that installs it, where there is no renderer.
+    It is the cleaned drawing that is rendered. Raises ValueError, with the reason, for a text that is no drawing.
     """
     safe = renderable(read(text))
-    try:
-        import resvg_py
-    except ImportError:
-        raise ImportError("drawings are rendered by resvg: `pip install 'qdkit[draw]'`") from None
     frame = {"width": SIZE, "height": SIZE, "background": "#ffffff", "skip_system_fonts": True}
     with _Panics():
-        return bytes(resvg_py.svg_to_bytes(svg_string=safe, **frame))
+        return bytes(renderer()(svg_string=safe, **frame))
+
+
+def renderer() -> Callable[..., Any]:
+    """The function that renders SVG. Raises RuntimeError, with the command that installs it, where there is none."""
+    try:
+        from resvg_py import svg_to_bytes
+    except ImportError:
+        raise RuntimeError("drawings are rendered by resvg, which is not installed: `pip install 'qdkit[draw]'`") from None
+    return svg_to_bytes
 
 
 class _Panics:
@@ -78,6 +84,7 @@ class Look:
     hue: the name of the commonest hue by chroma, or grey.
     harmony: how much the hues are of one family or of two opposite ones: the larger of the mean resultant lengths
       of the hues and of the doubled hues, weighted by chroma; 1 where there is no colour to clash.
+    glare: the share of pixels of nearly full chroma, or nearly black.
     """
 
     ink: float
@@ -91,6 +98,7 @@ class Look:
     colourfulness: float
     hue: str
     harmony: float
+    glare: float
 
 
 @lru_cache(1024)
@@ -121,6 +129,7 @@ def measured(image: np.ndarray) -> Look:
         colourfulness=_colourfulness(seen),
         hue=hue,
         harmony=harmony,
+        glare=float(((np.ptp(image, axis=2) > GLARING) | (light < BLACK)).mean()),
     )
 
 
@@ -185,21 +194,24 @@ def _hues(colours: np.ndarray) -> tuple[str, float]:
 
 
 def composition(text: str) -> float:
-    """From 1 to 10: how closely a drawing keeps what is taught of composition, by six rules of thumb.
+    """From 1 to 10: how closely a drawing keeps what is taught of composition, by eight rules of thumb.
 
     `1 + 9 (Π rule)^½`, each rule from 0 to 1 with 1 where it is kept: ink covers a third to two thirds; its
-    centre is that of the picture; the border is left free; light and dark differ; there are three to seven
-    colours in effect, of one family of hues or two opposite ones. It does not know what a drawing shows, nor
-    whether it is any good: it keeps a search without a model away from what is blank, cut off, lopsided or garish.
+    centre is that of the picture; both halves answer each other; the border is left free; light and dark differ;
+    four to eight colours are there in effect, of one family of hues or two opposite ones, and few are glaring or
+    black. It does not know what a drawing shows, nor whether it is any good: it keeps a search without a model away
+    from what is blank, cut off, lopsided or garish, and leads it to ornaments.
     """
     look = looked(text)
     rules = (
-        _plateau(look.ink, 0.0, 0.3, 0.7, 1.0),
-        1 - min(1.0, look.offset),
+        _plateau(look.ink, 0.0, 0.33, 0.67, 1.0),
+        1 - min(1.0, 2 * look.offset),
+        0.4 + 0.6 * max(0.0, look.symmetry),
         look.margin,
         min(1.0, look.contrast / 0.2),
-        _plateau(look.colours, 1.0, 2.5, 7.0, 14.0),
+        _plateau(look.colours, 1.0, 4.0, 8.0, 16.0),
         look.harmony,
+        1 - look.glare,
     )
     return 1 + 9 * math.sqrt(math.prod(rules))
 

@@ -53,18 +53,17 @@ class Sketch(Operator):
             drawing = read(text)
         except ValueError as error:
             return text, f"the parent is no drawing: {error}"
-        mate = _drawing(other) or drawing
-        for _ in range(random.integers(1, self.changes + 1)):
-            drawing = changed(drawing, mate, random)
-        return written(drawing), ""
+        return written(changed(drawing, _drawing(other) or drawing, random, self.changes)), ""
 
 
-def changed(drawing: Drawing, mate: Drawing, random: np.random.Generator) -> Drawing:
-    """A drawing after one change; as it is where `TRIES` of them led beyond the bounds."""
+def changed(drawing: Drawing, mate: Drawing, random: np.random.Generator, changes: int = 1) -> Drawing:
+    """A drawing after 1 to `changes` changes; as it is where `TRIES` times they led beyond the bounds or to nothing."""
     for _ in range(TRIES):
-        change = CHANGES[int(random.integers(len(CHANGES)))]
+        child = drawing
         try:
-            child = read(written(change(drawing, mate, random)[:MOST]))
+            for i in random.integers(len(CHANGES), size=random.integers(1, changes + 1)):
+                child = CHANGES[int(i)](child, mate, random)
+            child = read(written(child[:MOST]))
         except ValueError:
             continue
         if child != drawing:

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -81,6 +81,7 @@ class Shape:
 Drawing = tuple[Shape, ...]
 
 
+@lru_cache(256)  # each candidate comes to the door several times: compared, evaluated, rendered
 def read(text: str) -> Drawing:
     """The shapes of a drawing, from the back to the front. Raises ValueError, with the reason, for what is not one."""
     if not isinstance(text, str):
