@@ -81,12 +81,16 @@ class Shape:
 Drawing = tuple[Shape, ...]
 
 
-@lru_cache(256)  # each candidate comes to the door several times: compared, evaluated, rendered
 def read(text: str) -> Drawing:
     """The shapes of a drawing, from the back to the front. Raises ValueError, with the reason, for what is not one."""
     if not isinstance(text, str):
         raise ValueError(f"a drawing is SVG text, not {type(text).__name__}")
     _check_length(text)
+    return _read(text)
+
+
+@lru_cache(256)  # each candidate comes to the door several times: compared, evaluated, rendered
+def _read(text: str) -> Drawing:
     reader = _Reader()
     try:
         reader.parser.Parse(text.strip().encode(), True)
