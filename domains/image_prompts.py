@@ -60,7 +60,7 @@ class ImagePrompts:
     shape = (5, 5)
     floor = 0.0
     usual: ClassVar = {"numbers": {"batch": 50, "evaluations": 5_000}, "models": {"evaluations": 200}}
-    operators: ClassVar = {"phrases": lambda: Phrases(CutUp(phrases()))}
+    operators: ClassVar = {"phrases": lambda: Phrases(CutUp(store()))}
 
     def seeds(self, key: Key, n: int) -> list[str]:
         return list(self.start or openings())[:n]
@@ -162,7 +162,7 @@ def fluency(text: str) -> float:
 @cache
 def known_pairs() -> frozenset[tuple[str, str]]:
     """All neighbours in the phrases that prompts are put together from and start from."""
-    known = [*phrases(), *",".join(openings()).split(",")]
+    known = [*store(), *",".join(openings()).split(",")]
     return frozenset(pair for phrase in known for pair in _pairs(phrase))
 
 
@@ -192,7 +192,7 @@ def mood_words(text: str) -> str | None:
 
 
 @cache
-def phrases() -> tuple[str, ...]:
+def store() -> tuple[str, ...]:
     """The phrases that prompts are put together from."""
     return tuple(line for line in _said("phrases") if line)
 

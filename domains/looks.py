@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from qdkit.domains.svg import read, renderable
+from qdkit.domains.shapes import renderable
+from qdkit.domains.svg import read
 
 SIZE = 128  # pixels of a side
 COARSE = 64  # of the picture that is compressed and mirrored: below it lie only the seams of shapes
@@ -45,7 +46,9 @@ def renderer() -> Callable[..., Any]:
     try:
         from resvg_py import svg_to_bytes
     except ImportError:
-        raise RuntimeError("drawings are rendered by resvg, which is not installed: `pip install 'qdkit[draw]'`") from None
+        raise RuntimeError(
+            "drawings are rendered by resvg, which is not installed: `pip install 'qdkit[draw]'`"
+        ) from None
     return svg_to_bytes
 
 
@@ -135,7 +138,8 @@ def measured(image: np.ndarray) -> Look:
 
 def _commonest(colours: np.ndarray) -> np.ndarray:
     """Of colours `[n, 3]`, the middle of those that share the commonest of 8 levels a channel."""
-    kinds, place, counts = np.unique(colours // 32 @ (64, 8, 1), return_inverse=True, return_counts=True)
+    levels = colours // 32 @ (64, 8, 1)
+    _, place, counts = np.unique(levels, return_inverse=True, return_counts=True)
     return np.median(colours[place == counts.argmax()], axis=0)
 
 

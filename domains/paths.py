@@ -64,7 +64,8 @@ def numbers(text: str, what: str) -> tuple[float, ...]:
 def segments(text: str) -> Iterator[Segment]:
     """Path data in absolute M, L, C, Q, A and Z alone."""
     x = y = 0.0
-    begin, control = (0.0, 0.0), (0.0, 0.0)
+    begin: tuple[float, ...] = (0.0, 0.0)
+    control: tuple[float, ...] = (0.0, 0.0)
     before = ""
     for letter, given in _commands(text):
         command = letter.upper()

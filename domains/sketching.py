@@ -1,4 +1,4 @@
-"""New drawings without a model: shapes of two drawings moved, turned, repainted, mirrored, set in rings and exchanged."""
+"""New drawings without a model: shapes of two drawings moved, repainted, mirrored, set in rings and exchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from qdkit.domains.paths import Matrix, about, moved, product, rotation
-from qdkit.domains.svg import SIDE, Drawing, Shape, hexed, points, read, written
+from qdkit.domains.shapes import SIDE, Drawing, Shape, hexed, points, written
+from qdkit.domains.svg import read
 from qdkit.types import Context, Key, Operator, Outcome, Proposal
 
 MOST = 60  # shapes of a drawing; it does not grow beyond
@@ -184,7 +185,8 @@ CHANGES: Sequence[Change] = (
 
 def palette(drawing: Drawing) -> list[str]:
     """The colours of a drawing, each once, in the order in which they come."""
-    return list(dict.fromkeys(c for shape in drawing for c in (shape.paint["fill"], shape.paint["stroke"]) if c != "none"))
+    paints = (shape.paint[part] for shape in drawing for part in ("fill", "stroke"))
+    return list(dict.fromkeys(colour for colour in paints if colour != "none"))
 
 
 def _one(drawing: Drawing, random: np.random.Generator, change: Callable[[Shape], Shape]) -> Drawing:

@@ -20,8 +20,9 @@ from qdkit.cli import main
 from qdkit.domains import paths
 from qdkit.domains.drawings import COLOURS, Drawings, Redraw, openings, svg_in
 from qdkit.domains.looks import HUES, composition, looked, measured, pixels, png
+from qdkit.domains.shapes import FAR, colour, reach, renderable, written
 from qdkit.domains.sketching import CHANGES, MOST, Sketch, changed, palette
-from qdkit.domains.svg import DEEPEST, FAR, LONGEST, clean, colour, reach, read, renderable, written
+from qdkit.domains.svg import DEEPEST, LONGEST, clean, read
 from qdkit.feedback import Fallback, Label, Measured, Pictured, Rating
 from qdkit.llm import AnswerOutcome, Question, Recorded, bytes_of, data_url
 from qdkit.testing import ModelServer, check_domain, check_operator, error
@@ -29,7 +30,7 @@ from qdkit.types import Batch, Context, Outcome, Proposal
 
 KEY = jax.random.key(0)
 DRAWINGS = Drawings()
-DISC = '<svg viewBox="0 0 100 100"><rect width="100" height="100" fill="#ffffff"/><circle cx="50" cy="50" r="30"/></svg>'
+DISC = '<svg><rect width="100" height="100" fill="#ffffff"/><circle cx="50" cy="50" r="30"/></svg>'
 LAUGHS = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
 
 
@@ -157,7 +158,8 @@ def test_what_is_no_text_is_no_drawing(text):
 def test_a_drawing_is_written_anew():
     """Groups are dissolved, the frame is 100 by 100, colours are #rrggbb, paths absolute; words and names are gone."""
     made = clean(
-        '<?xml version="1.0" encoding="utf-7"?><!-- <script/> --><svg width="50px" height="50" class="x"><title>A</title>'
+        '<?xml version="1.0" encoding="utf-7"?><!-- <script/> -->'
+        '<svg width="50px" height="50" class="x"><title>A</title>'
         '<g transform="translate(5,5)" fill="navy" opacity=".5"><path id="p" d="m1 1h8v8z m1,1 2-2"/>'
         '<g opacity="0.5"><circle r="3" fill="inherit" stroke="RGB(1, 2, 300)"/></g></g></svg>'
     )
@@ -423,7 +425,8 @@ BLIND = error(400, "Invalid content type. image_url is only supported by certain
 def picture_in(body):
     """The bytes of the picture that a request shows; None where it shows none."""
     content = body["messages"][-1]["content"]
-    urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"] if content != str(content) else []
+    parts = [] if isinstance(content, str) else content
+    urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     return bytes_of(urls[0]) if urls else None
 
 

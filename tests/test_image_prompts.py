@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import jax
 import numpy as np
@@ -24,7 +25,7 @@ from qdkit.domains.image_prompts import (
     mood_words,
     named_medium,
     openings,
-    phrases,
+    store,
     wording,
 )
 from qdkit.feedback.lexicon import lexicon
@@ -65,9 +66,9 @@ def test_there_is_an_opening_of_each_medium():
 @pytest.mark.parametrize("medium", MEDIA)
 def test_the_phrases_hold_subjects_of_each_medium(medium):
     """Three of each, and no phrase names two."""
-    named = [named_medium(phrase) for phrase in phrases()]
+    named = [named_medium(phrase) for phrase in store()]
     assert named.count(medium) == 3
-    assert all(sum(bool(set(phrase.split()) & signs) for signs in SIGNS.values()) < 2 for phrase in phrases())
+    assert all(sum(bool(set(phrase.split()) & signs) for signs in SIGNS.values()) < 2 for phrase in store())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_a_mood_is_read_from_words(mood):
         f"{WHOLE}, oil painting of a storm over a harbour with small boats",
         f"{WHOLE}, beautiful, amazing, masterpiece, 8k, ultra detailed",
         ", ".join([WHOLE] * 2),
-        ", ".join([WHOLE, *phrases()]),
+        ", ".join([WHOLE, *store()]),
         WHOLE.replace("moonlight, ", "").replace("seen from below, ", ""),
         " ".join(reversed(WHOLE.split())),
         f"moonlight, {WHOLE}".replace("photograph of a fox on a snowy road, ", "") + ", photograph of a fox",
@@ -153,7 +154,7 @@ def test_a_model_writes_and_judges():
         made = search(PROMPTS.asking(model), PROMPTS.judge(model), batch=2).run(15, progress=False)
         asked = [e.body["messages"][0]["content"] for e in server.log if "Write another" in str(e.body)]
     assert all("```" in prompt and "{" not in prompt for prompt in asked)
-    aims = {(medium, mood) for prompt in asked for medium in MEDIA for mood in MOODS if f"{medium} with a {mood}" in prompt}
+    aims = {aim for prompt in asked for aim in product(MEDIA, MOODS) if "{} with a {}".format(*aim) in prompt}
     assert len(aims) > 8
     notes = made.elites_frame()["notes"]
     assert len(notes) > 5 and all(note["judged"]["mood"]["by"] == "label" for note in notes)

@@ -67,8 +67,8 @@ def without_sight(fault: Fault) -> Fault:
     Servers say it with several statuses, and llama.cpp with 500, so the words tell.
     """
     signs = ("image", "vision", "multimodal", "multi-modal", "content type", "must be a string", "expected a string")
-    blind = fault.status >= 400 and fault.kind in (Kind.WRONG, Kind.DOWN) and any(s in fault.said.lower() for s in signs)
-    return fault._replace(kind=Kind.BLIND) if blind else fault
+    told = fault.status >= 400 and any(sign in fault.said.lower() for sign in signs)
+    return fault._replace(kind=Kind.BLIND) if told and fault.kind in (Kind.WRONG, Kind.DOWN) else fault
 
 
 def _sent(error: Exception) -> Kind:

@@ -15,8 +15,9 @@ import numpy as np
 
 from qdkit.domains.drawings import openings
 from qdkit.domains.looks import looked, png, renderer
+from qdkit.domains.shapes import renderable, written
 from qdkit.domains.sketching import changed
-from qdkit.domains.svg import LONGEST, clean, read, renderable, written
+from qdkit.domains.svg import LONGEST, clean, read
 
 CHAINS, LONG, HOSTILE = 150, 20, 4000
 KINDS = ("circle", "ellipse", "rect", "line", "polygon", "path", "path")
