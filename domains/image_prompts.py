@@ -191,10 +191,9 @@ def mood_words(text: str) -> str | None:
     return best if shares[best] else None
 
 
-@cache
-def store() -> tuple[str, ...]:
+def store() -> list[str]:
     """The phrases that prompts are put together from."""
-    return tuple(line for line in _said("phrases") if line)
+    return [line for line in _said("phrases") if line]
 
 
 def openings() -> list[str]:
