@@ -45,7 +45,7 @@ class Drawings:
     names = ("hue", "detail")
     shape = (len(COLOURS), 6)
     floor = 0.0
-    usual: ClassVar = {"numbers": {"batch": 50, "evaluations": 5_000}, "models": {"evaluations": 200}}
+    usual: ClassVar = {"numbers": {"batch": 50, "evaluations": 2_000}, "models": {"evaluations": 200}}
     operators: ClassVar = {"sketch": Sketch}
 
     def seeds(self, key: Key, n: int) -> list[str]:

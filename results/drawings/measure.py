@@ -83,8 +83,9 @@ def details() -> str:
     rows = "".join(f"| {q:.0%} | {np.quantile(detail, q):.2f} |\n" for q in (0.01, 0.05, 0.5, 0.95, 0.99))
     return f"""## The axis `detail`
 
-{CHAINS} chains of {LONG} unselected changes from the seeds, {len(detail):,} drawings. The axis of the domain reaches from
-the 5 % quantile to the 99 % quantile: little is lost below, where pictures are nearly blank, and selection leads upward.
+{CHAINS} chains of {LONG} unselected changes from the seeds, {len(detail):,} drawings. The axis of the domain reaches
+from the 5 % quantile to the 99 % quantile: little is lost below, where pictures are nearly blank, and selection leads
+upward.
 
 | share of drawings with less | bits a pixel |
 |--:|--:|
@@ -111,16 +112,17 @@ def renders() -> str:
     middle, most = np.quantile(spent, (0.5, 0.99)), max(spent)
     return f"""## Hostile drawings
 
-{HOSTILE:,} drawings of extreme numbers, at the limits of the door: {refused:,} were refused with a reason, {len(spent):,}
-came to the renderer, and {failed} failed there. A picture took {middle[0]:.3f} CPU seconds in the median, {middle[1]:.3f} at the 99 %
-quantile and {most:.3f} at most; the longest text that the renderer was handed had {longest:,} characters.
+{HOSTILE:,} drawings of extreme numbers, at the limits of the door: {refused:,} were refused with a reason,
+{len(spent):,} came to the renderer, and {failed} failed there. A picture took {middle[0]:.3f} CPU seconds in the
+median, {middle[1]:.3f} at the 99 % quantile and {most:.3f} at most; the longest text that the renderer was handed had
+{longest:,} characters.
 """
 
 
 def main() -> None:
     """Writes the page."""
-    machine = f"Seed {SEED}, one core of {platform.machine()}, {platform.python_implementation()} {platform.python_version()}."
-    head = f"# Drawings: what they look like, and what they cost\n\nWritten by `measure.py`. {machine}\n"
+    machine = f"one core of {platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
+    head = f"# Drawings: what they look like, and what they cost\n\nWritten by `measure.py`: seed {SEED}, {machine}.\n"
     (Path(__file__).parent / "README.md").write_text("\n".join([head, details(), renders()]), encoding="utf-8")
 
 
