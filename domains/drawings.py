@@ -8,7 +8,7 @@ the mark by what it sees: `qdkit run drawings --model MODEL`. Rendering needs `p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,8 +52,8 @@ class Drawings:
         return [clean(text) for text in self.start or openings()][:n]
 
     def evaluate(self, genomes: Sequence[str]) -> Evaluation:
-        """Whether they are drawings; all else is for the judges to see."""
-        errors = [_error(genome) for genome in genomes]
+        """Whether they are drawings that can be rendered; all else is for the judges to see."""
+        errors = [_error(genome, png) for genome in genomes]
         outcome = [Outcome.INVALID if error else Outcome.OK for error in errors]
         return Evaluation(notes=[{"error": error} if error else {} for error in errors], outcome=outcome)
 
@@ -142,10 +142,10 @@ def _cleaned(text: str, outcome: Outcome, notes: Mapping[str, Any]) -> tuple[str
         return text, Outcome.INVALID, {**notes, "error": f"no drawing: {error}"}
 
 
-def _error(genome: str) -> str:
-    """Why a text is no drawing; nothing for one that is."""
+def _error(genome: str, made: Callable[[str], Any] = clean) -> str:
+    """Why a text is no drawing, of which something can be made; nothing for one that is."""
     try:
-        clean(genome)
+        made(genome)
     except ValueError as error:
         return f"no drawing: {error}"
     return ""

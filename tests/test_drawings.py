@@ -269,6 +269,8 @@ def test_a_panic_of_the_renderer_is_an_error_of_the_candidate(monkeypatch):
     monkeypatch.setattr(looks, "renderer", lambda: fails)
     with pytest.raises(ValueError, match="the renderer failed on it: index out of range"):
         png(DISC.replace("30", "30.5"))
+    made = DRAWINGS.evaluate([DISC.replace("30", "30.5")])
+    assert made.outcome == [Outcome.INVALID] and "the renderer failed on it" in made.notes[0]["error"]
 
 
 def test_without_a_renderer_a_run_does_not_begin(monkeypatch):
