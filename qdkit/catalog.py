@@ -26,6 +26,8 @@ DOMAINS = {
     "plateau": "qdkit.domains.projection:Plateau",
     "words": "qdkit.domains.words:Words",
     "poetry": "qdkit.domains.poetry:Poetry",
+    "image-prompts": "qdkit.domains.image_prompts:ImagePrompts",
+    "drawings": "qdkit.domains.drawings:Drawings",
     "circle_packing": "qdkit.domains.solvers:circle_packing",
     "heilbronn": "qdkit.domains.solvers:heilbronn",
     "min_max_distance": "qdkit.domains.solvers:min_max_distance",

@@ -12,6 +12,8 @@ from qdkit.sandbox import probe
 
 CORE = ("numpy", "jax", "jaxlib", "ribs", "openai", "matplotlib", "cyclopts", "tqdm")
 EXTRAS = {
+    "resvg_py": ("pip install 'qdkit[draw]'", "pictures of drawings (qdkit run drawings)"),
+    "distributed": ("pip install 'qdkit[dask]'", "evaluation on a cluster"),
     "ipywidgets": ("pip install ipywidgets", "progress bars in notebooks that look like bars"),
     "ribs.visualize": ("pip install 'ribs[visualize]'", "pyribs' own plots"),
 }

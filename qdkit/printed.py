@@ -27,14 +27,18 @@ def show_run(seen: Seen, path: Path) -> None:
     for name, value in {**summary, "errors": _last_lines(summary["errors"])}.items():
         table.add_row(name.replace("_", " "), Text(visible(_in_words(value))))
     print(table)
-    if (texts := viz.texts(seen)) is not None:
-        print(texts)
+    pictured = hasattr(seen.domain, "png")
+    if (said := viz.judged(seen.pool.notes) if pictured else viz.texts(seen)) is not None:
+        print(said)
     try:
         save(viz.overview(seen), path / "overview.png")
         print(Text(visible(f"drawn: {path / 'overview.png'}")))
         if hasattr(seen.domain, "draw"):
             save(viz.gallery(seen), path / "gallery.png")
             print(Text(visible(f"drawn: {path / 'gallery.png'}")))
+        if (sheet := viz.sheet(seen)) is not None:
+            save(sheet, path / "sheet.png")
+            print(Text(visible(f"drawn: {path / 'sheet.png'}")))
     except OSError as error:
         print(Text(visible(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")))
 

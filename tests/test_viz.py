@@ -24,6 +24,7 @@ from matplotlib.testing.compare import compare_images
 import qdkit
 from qdkit import viz
 from qdkit.archives import CVT, Deep, Grid
+from qdkit.domains.drawings import Drawings, openings
 from qdkit.elites import Elites
 from qdkit.viz.cells import intervals, voronoi
 from qdkit.viz.colour import EMPTY
@@ -107,6 +108,7 @@ PICTURES = {
     "origins": lambda: viz.origins(SimpleNamespace(origins=made_by("a model", "seed", "fr$e$e noise"))),
     "gallery": lambda: viz.gallery(filled(PLANE, range(30), domain=Arrow()), 2, 3),
     "novelty": lambda: viz.novelty(noted()),
+    "sheet": lambda: viz.sheet(filled(FORMS, [0, 1, 4, 5, 6, 8], domain=Drawings(), genome=lambda id: openings()[id])),
     "overview": lambda: viz.overview(some(PLANE)),
     "empty": lambda: viz.overview(filled(PLANE, [], history=None)),
 }

@@ -1,8 +1,8 @@
 """Judges: who says how good a candidate is, and of what kind, where no one can write a metric.
 
 Each is a `Judge(key, batch) -> Judgement` that fills the objective, or one axis. `Probability`, `Rating`,
-`Rubric`, `Label` and `Pairwise` ask a model; `Measured` and `Poles` do without one. `Fallback` is the
-first of several that has an answer, and a `Panel` judges quality and axes together:
+`Rubric`, `Label` and `Pairwise` ask a model; `Measured` and `Poles` do without one; `Pictured` shows
+it a picture. `Fallback` is the first of several that has an answer, and a `Panel` judges quality and axes together:
 
     panel = Panel(Rating(model, quality), (Label(model, genre, name="genre", labels=("haiku", "sonnet")),))
     Search(domain, Grid((2,), panel.bounds, names=panel.names), operator, judge=panel)
@@ -21,6 +21,7 @@ from .measures import Measured, readability, repetition
 from .pairs import Strengths, strengths, win_rate
 from .pairwise import Pairwise
 from .panel import Fallback, Panel
+from .pictured import Pictured
 from .poles import Poles
 from .probability import Probability
 from .rating import Rating, Rubric
@@ -43,6 +44,7 @@ __all__ = [
     "Measured",
     "Pairwise",
     "Panel",
+    "Pictured",
     "Poles",
     "Probability",
     "Rating",

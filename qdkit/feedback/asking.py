@@ -135,7 +135,7 @@ def asked(ask: Ask, question: Question, read: Callable[[Answer], Reading]) -> Ve
 
 def unusable(answer: Answer) -> Reading:
     """The reading of an answer that is none."""
-    return Reading(np.nan, {}, f"{answer.outcome}: {answer.error}")
+    return Reading(np.nan, {}, f"{answer.outcome}: {answer.error}", answer.outcome != AnswerOutcome.BLIND)
 
 
 def once_more(question: Question, answer: Answer, why: str) -> Question:

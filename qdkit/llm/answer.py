@@ -28,6 +28,7 @@ class AnswerOutcome(StrEnum):
     FILTERED = "filtered"  # the server would not let it through
     TRUNCATED = "truncated"  # it reached the limit of tokens; the text is a beginning
     EMPTY = "empty"  # nothing was said
+    BLIND = "blind"  # the question shows a picture, and whoever was asked sees none
     INVALID = "invalid"  # it does not fit the schema that was asked for
     INFRASTRUCTURE = "infrastructure"  # no answer came: a server's fault, never the candidate's
 

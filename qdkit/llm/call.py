@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from qdkit.llm.answer import Usage, read_usage
 from qdkit.llm.client import Server
-from qdkit.llm.fault import Fault, Kind, ModelError, mend
+from qdkit.llm.fault import Fault, Kind, ModelError, mend, without_sight
 from qdkit.llm.pace import Limits, OutOfPatience, Turn, pace_of
+from qdkit.llm.question import pictured, recordable
 from qdkit.record import NOTHING, Cost, current
 
 JSON = Mapping[str, Any]
@@ -21,7 +22,7 @@ TRIES = 6  # of one call, those that found out that the server is down not count
 class Call:
     """A request and its terms.
 
-    body: what is sent, and what the record says was sent.
+    body: what is sent, and what the record says was sent, with images by their digest.
     most: what one attempt can cost.
     booked: tokens to count against the limit per minute until the true number is known.
     price: US dollars of a usage, told the server's reply.
@@ -51,7 +52,7 @@ class Call:
 class Heard(NamedTuple):
     """What came of a call.
 
-    reply: the server's; the fault, where its filter refused the question; None where no answer came.
+    reply: the server's; the fault, where it refused the question or its pictures; None where no answer came.
     error: why none came. cost: of all attempts. seconds: of the last.
     """
 
@@ -66,7 +67,8 @@ def recorded(call: Call, worded: Callable[[Heard], JSON]) -> JSON:
 
     Raises ModelError if asking again cannot help, and Exhausted if the budget does not cover it.
     """
-    known = current().recall(call.body)
+    asked = recordable(call.body)
+    known = current().recall(asked)
     if known is not None:
         return known
     pace = pace_of(call.server.base_url, call.body["model"])
@@ -75,7 +77,7 @@ def recorded(call: Call, worded: Callable[[Heard], JSON]) -> JSON:
         until += pace.book(call.limits, call.booked)  # a limit of our own is no fault to lose patience with
         try:
             with pace.turn(until) as turn:
-                answer, cost = _attempt(call, turn, lost, worded)
+                answer, cost = _attempt(call, asked, turn, lost, worded)
         except OutOfPatience:
             break
         pace.settle(call.limits, call.booked, cost.tokens)
@@ -88,21 +90,26 @@ def recorded(call: Call, worded: Callable[[Heard], JSON]) -> JSON:
         tries += turn.heard.kind != Kind.BUSY and not turn.probe
         pace.back_off(failures, until, turn.heard.retry_after or 0.0)
     answer = worded(Heard(None, f"no answer in {failures} attempts: {reason}", lost, 0.0))
-    current().keep(call.body, answer)
+    current().keep(asked, answer)
     return answer
 
 
-def _attempt(call: Call, turn: Turn, lost: Cost, worded: Callable[[Heard], JSON]) -> tuple[JSON | None, Cost]:
+def _attempt(
+    call: Call, asked: JSON, turn: Turn, lost: Cost, worded: Callable[[Heard], JSON]
+) -> tuple[JSON | None, Cost]:
     """Sends the request once: the answer, kept, or None if there was a fault; and what that cost."""
     record = current()
     with record.reserve(call.most) as spend:
         started = time.perf_counter()
-        turn.heard = heard = call.server.post(call.path, call.body, call.timeout)
+        heard = call.server.post(call.path, call.body, call.timeout)
         seconds = time.perf_counter() - started
+        if isinstance(heard, Fault) and pictured(call.body.get("messages", ())):
+            heard = without_sight(heard)
+        turn.heard = heard
         cost = call.cost(heard)
         spend(cost)
-        if isinstance(heard, Fault) and heard.kind != Kind.FILTERED:
+        if isinstance(heard, Fault) and heard.kind not in (Kind.FILTERED, Kind.BLIND):
             return None, cost
         answer = worded(Heard(heard, "", lost + cost, seconds))
-        record.keep(call.body, answer)
+        record.keep(asked, answer)
     return answer, cost

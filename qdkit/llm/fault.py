@@ -23,6 +23,7 @@ class Kind(StrEnum):
     DOWN = "down"  # the server did no work: ask again, and a server that stays down less often
     LOST = "lost"  # as DOWN, but the work may have been done and charged
     FILTERED = "filtered"  # the server's filter refuses this question: that is its answer
+    BLIND = "blind"  # the server, or its model, takes no pictures: that is its answer
     WRONG = "wrong"  # the request or its settings are at fault: stop
 
 
@@ -58,6 +59,16 @@ def attempt(post: Callable[[], Any]) -> Mapping[str, Any] | Fault:
     if "choices" not in reply and "data" not in reply:
         return _without_answer(reply)
     return reply
+
+
+def without_sight(fault: Fault) -> Fault:
+    """The fault of a question that showed a picture: `BLIND` where what was said speaks of pictures.
+
+    Servers say it with several statuses, and llama.cpp with 500, so the words tell.
+    """
+    signs = ("image", "vision", "multimodal", "multi-modal", "content type", "must be a string", "expected a string")
+    told = fault.status >= 400 and any(sign in fault.said.lower() for sign in signs)
+    return fault._replace(kind=Kind.BLIND) if told and fault.kind in (Kind.WRONG, Kind.DOWN) else fault
 
 
 def _sent(error: Exception) -> Kind:

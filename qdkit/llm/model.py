@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from qdkit.llm.answer import Answer, AnswerOutcome, Usage, answer_in, read_answer, read_usage
 from qdkit.llm.call import Call, Heard, recorded
 from qdkit.llm.client import OPENAI, Server, server_at
-from qdkit.llm.fault import Fault, ModelError
+from qdkit.llm.fault import Fault, Kind, ModelError
 from qdkit.llm.pace import UNLIMITED, Limits
 from qdkit.llm.prices import Prices, checked, dollars
 from qdkit.llm.question import Message, Question
@@ -190,5 +190,6 @@ def _answer(question: Question, heard: Heard) -> Answer:
     if heard.reply is None:
         return Answer("", AnswerOutcome.INFRASTRUCTURE, heard.error, cost=heard.cost)
     if isinstance(heard.reply, Fault):
-        return Answer("", AnswerOutcome.FILTERED, heard.reply.said, cost=heard.cost, seconds=heard.seconds)
+        outcome = AnswerOutcome.BLIND if heard.reply.kind == Kind.BLIND else AnswerOutcome.FILTERED
+        return Answer("", outcome, heard.reply.said, cost=heard.cost, seconds=heard.seconds)
     return read_answer(heard.reply, question, read_usage(heard.reply), heard.cost, heard.seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ class Question:
 
     def text(self) -> str:
         """The words alone, for a plain function. Raises ValueError if there are images to look at."""
-        if self.images or (not isinstance(self.prompt, str) and _pictured(self.prompt)):
+        if self.images or (not isinstance(self.prompt, str) and pictured(self.prompt)):
             raise ValueError(
                 "this question shows images, and a plain function `str -> str` sees text only: ask a model, "
                 "or hand in an object with a method `ask(question) -> Answer`"
@@ -64,6 +65,24 @@ def data_url(data: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
+def recordable(value: Any) -> Any:
+    """A request as the record keeps it: of an image in itself the digest, `data:image/png;sha256,...`, not its bytes.
+
+    A picture of a candidate can be drawn again, and a drawing that came out otherwise has another digest.
+    """
+    if isinstance(value, Mapping):
+        if value.get("type") == "image_url":
+            return {**value, "image_url": {**value["image_url"], "url": _digest(value["image_url"]["url"])}}
+        return {name: recordable(part) for name, part in value.items()}
+    return [recordable(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def pictured(messages: Sequence[Message]) -> bool:
+    """Whether messages show anything but text."""
+    parts = [part for m in messages if not isinstance(m["content"], str) for part in m["content"]]
+    return any(part["type"] != "text" for part in parts)
+
+
 def bytes_of(url: str) -> bytes:
     """The bytes of an image that came or went as a base64 data URL. Raises ValueError for any other address."""
     head, comma, data = url.partition(",")
@@ -72,9 +91,11 @@ def bytes_of(url: str) -> bytes:
     return base64.b64decode(data, validate=True)
 
 
-def _pictured(messages: Sequence[Message]) -> bool:
-    parts = [part for m in messages if not isinstance(m["content"], str) for part in m["content"]]
-    return any(part["type"] != "text" for part in parts)
+def _digest(url: str) -> str:
+    if not url.startswith("data:"):
+        return url
+    kind = url.removeprefix("data:").partition(",")[0].removesuffix(";base64")
+    return f"data:{kind};sha256,{hashlib.sha256(url.encode()).hexdigest()}"
 
 
 def _texts(content: str | Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from qdkit.llm.answer import Answer
 from qdkit.llm.model import LLM, Ask, answer_of, named
-from qdkit.llm.question import Message, Question
+from qdkit.llm.question import Message, Question, recordable
 from qdkit.plain import to_json
 from qdkit.record import Halt, current
 
@@ -93,7 +93,7 @@ class Recorded:
 def _asked(ask: Ask, question: Question) -> dict[str, Any]:
     """The request by which a question is known."""
     if isinstance(ask, LLM):
-        return ask.asks(question)
+        return recordable(ask.asks(question))
     return {"function": named(ask), "prompt": question.text()}
 
 

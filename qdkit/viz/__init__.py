@@ -3,7 +3,8 @@
 Every function takes what is seen: a search, a loaded run, or any object with `archive` and
 `elites`; some also read its `history`, its `domain` or its `genome(id)`. It draws on the `ax` that it is
 given, or on a figure of its own, and returns it; it never shows or saves, nor changes any setting
-of matplotlib outside the picture. `texts` alone is a table, for maps of texts.
+of matplotlib outside the picture. `texts` is a table, for maps of texts, `judged` who judged
+them, and `sheet` a map of pictures.
 
     ax = viz.heatmap(search)
     viz.overview(search).savefig("search.png", dpi=150)
@@ -19,7 +20,8 @@ from qdkit.viz.novelty import novelty
 from qdkit.viz.origins import origins
 from qdkit.viz.page import overview
 from qdkit.viz.pictures import best, gallery
-from qdkit.viz.texts import texts
+from qdkit.viz.sheet import sheet
+from qdkit.viz.texts import judged, texts
 
 __all__ = [
     "best",
@@ -27,11 +29,13 @@ __all__ = [
     "gallery",
     "heatmap",
     "histogram",
+    "judged",
     "novelty",
     "origins",
     "overview",
     "parallel",
     "profile",
     "progress",
+    "sheet",
     "texts",
 ]

@@ -26,7 +26,7 @@ def texts(seen: Seen) -> Any:
     if not 0 < len(pool) <= MOST or not isinstance(pool.genome[0], str):
         return None
     names = getattr(seen.archive, "names", ()) or [f"axis {i}" for i in range(pool.descriptor.shape[1])]
-    table = Table(*names, "objective", "text", box=None, pad_edge=False, caption=_judged(pool.notes))
+    table = Table(*names, "objective", "text", box=None, pad_edge=False, caption=judged(pool.notes))
     for elite in pool:
         place = [_place(seen.archive, axis, value) for axis, value in enumerate(elite.descriptor)]
         table.add_row(*place, f"{elite.objective:.4g}", Text(visible(_quoted(elite.genome))))
@@ -44,8 +44,8 @@ def _quoted(text: str) -> str:
     return line if len(line) <= LONGEST else line[: LONGEST - 2].rstrip() + " …"
 
 
-def _judged(notes: Sequence[Mapping[str, Any]]) -> Any:
-    """Who judged what, of all elites: "quality by mark (25), tone by label of MODEL (24) and by tone (1)"."""
+def judged(notes: Sequence[Mapping[str, Any]]) -> Any:
+    """Who judged what, of all elites: "quality by mark (25), tone by label of MODEL (24) and by tone (1)"; or None."""
     from rich.text import Text
 
     who: dict[str, Counter[str]] = {}
