@@ -65,12 +65,13 @@ class Choosing:
         everywhere = np.full(n, NOBODY)
         return Choice(everywhere[:, None], everywhere, np.nan)
 
-    def learn(self, batch: Batch, added: Added, choice: Choice, before: Elites, after: Elites) -> None:
-        """Hears of a commit: whose children have entered, and which elites are new."""
+    def learn(self, batch: Batch, added: Added | None, choice: Choice, before: Elites, after: Elites) -> None:
+        """Hears of a commit: whose children have entered, and which elites are new; `added` is None for no children."""
         ids, now = np.asarray(before.payload["id"]), np.asarray(after.payload["id"])
-        cell, parent = choice.cell[: len(batch), 0], batch.parents[:, 0]  # of the first alone, as at starts
-        own = (cell >= 0) & (ids[cell] == parent) & (np.asarray(added.status) > 0)
-        np.add.at(self._entered, cell[own], 1)
+        if added is not None:
+            cell, parent = choice.cell[: len(batch), 0], batch.parents[:, 0]  # of the first alone, as at starts
+            own = (cell >= 0) & (ids[cell] == parent) & (np.asarray(added.status) > 0)
+            np.add.at(self._entered, cell[own], 1)
         changed = ids != now
         self._children[changed] = self._entered[changed] = 0
         seeds = batch.ok & (np.asarray(batch.origin) == "seed")
@@ -144,7 +145,8 @@ class Choosing:
             founder = _random(key, FOUNDERS).integers(len(founders), size=len(fresh))
             ids[fresh] = founders[founder]
         if not self._numeric:
-            return self._ledger.take(ids)
+            batch = self._ledger.take(ids)
+            return batch.replace(objective=elites.objective[cell]) if "count" in elites.payload else batch
         columns = [elites.payload["genome"][cell], elites.objective[cell], elites.descriptor[cell]]
         if len(fresh):
             for column, name in zip(columns, ("genome", "objective", "descriptor"), strict=True):

@@ -31,7 +31,7 @@ import numpy as np
 
 from qdkit.plain import to_json
 from qdkit.record import NOTHING, Cost
-from qdkit.rows import Commit, batch_of, digest, nan, null, rows_of, sealed
+from qdkit.rows import SETTLED, Commit, batch_of, digest, nan, null, rows_of, sealed
 from qdkit.types import Batch, Genome
 
 FILE = "run.db"
@@ -168,6 +168,16 @@ class Ledger:
             if moved is not None:
                 event = state.number + 1, "moved", to_json(moved)
                 db.execute("insert into events (after, kind, value) values (?, ?, ?)", event)
+        self._seal = seal
+
+    def settle(self, state: Commit, told: Mapping[str, Any]) -> None:
+        """What challenges came to and how the run stands after them, as one transaction: a commit of no candidates."""
+        text = to_json(told)
+        seal = sealed(self._seal, [], state, text)
+        with self._writing() as db:
+            db.execute(f"insert into commits values ({', '.join('?' * 13)})", (*map(null, state), seal))
+            event = state.number + 1, SETTLED, text
+            db.execute("insert into events (after, kind, value) values (?, ?, ?)", event)
         self._seal = seal
 
     def stood(self, states: Sequence[Commit]) -> None:
@@ -397,13 +407,16 @@ class Ledger:
             )
         self._read_about()
         ids = 0
+        told = dict(self._read("select after - 1, value from events where kind = ?", SETTLED))
         for number, (*state, seal) in enumerate(self._read("select * from commits order by number")):
             commit = Commit(*map(nan, state))
             rows = self._members(number)
-            self._seal = sealed(self._seal, rows, commit)
+            self._seal = sealed(self._seal, rows, commit, told.pop(number, ""))
             if (commit.number, commit.first, commit.rows) != (number, ids, len(rows)) or self._seal != seal:
                 raise DamagedRun(f"{self.path}: batch {number} of the ledger is not as it was written")
             ids += len(rows)
+        if told:
+            raise DamagedRun(f"{self.path}: the ledger has challenges that belong to no batch")
         if self._read("select count(*) from candidates")[0][0] != ids:
             raise DamagedRun(f"{self.path}: the ledger has candidates that belong to no batch")
         for task, call, *texts, seal in self._read("select task, call, request, answer, digest from answers"):

@@ -17,6 +17,8 @@ import numpy as np
 from qdkit.plain import to_json
 from qdkit.types import NOBODY, Batch, Genomes
 
+SETTLED = "settled"  # the event of what challenges came to (see `qdkit.challenge`)
+
 
 class Commit(NamedTuple):
     """How a run stood after a batch: the row of `commits` without its seal."""
@@ -106,12 +108,16 @@ def moves(batch: Batch, added: Any, before: Any, after: Any) -> dict[str, list[i
     return {"cell": cells.tolist(), "id": now[cells].tolist()} if len(cells) else None
 
 
-def sealed(seal: str, rows: Sequence[tuple[Any, ...]], state: Commit) -> str:
-    """The digest of a batch and of all before it; the clocks are left out, so that a rerun has the same."""
+def sealed(seal: str, rows: Sequence[tuple[Any, ...]], state: Commit, told: str = "") -> str:
+    """The digest of a batch and of all before it; the clocks are left out, so that a rerun has the same.
+
+    told: the event `SETTLED` of a commit of challenges.
+    """
     genomes = [row[8] for row in rows]
     texts = [genome.encode("utf-8") if isinstance(genome, str) else genome for genome in genomes]
     rest = [row[:8] + row[9:] for row in rows]
-    return digest(seal, repr(state.untimed), repr(rest), repr([*map(len, texts)]), *texts)
+    more = [told] if told else []
+    return digest(seal, repr(state.untimed), repr(rest), repr([*map(len, texts)]), *texts, *more)
 
 
 def digest(*parts: str | bytes) -> str:

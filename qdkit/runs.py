@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from qdkit import scan
+from qdkit import looks, scan
 from qdkit.catalog import rebuilt
 from qdkit.elites import Archive, Elites, double
 from qdkit.ledger import Ledger
@@ -56,6 +56,8 @@ def load(path: str | Path) -> Run:
 def _held(ledger: Ledger, commits: Sequence[Commit], archive: Archive | None) -> Elites:
     if "compiled" in ledger.about and ledger.path is not None:
         return scan.held(ledger.path, ledger.about["cells"])
+    if "challenge" in ledger.about:
+        return looks.held(ledger)
     known = archive is not None and not archive.elitist
     elites = _added_again(ledger, commits, archive) if archive is not None and known else _best(ledger)
     return elites if archive is None else archive.united(elites)

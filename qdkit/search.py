@@ -25,12 +25,14 @@ import numpy as np
 
 from qdkit import metrics
 from qdkit.budget import Budget, Purse
+from qdkit.challenge import Bout, Challenge, Challenges, same, values_of
 from qdkit.choosing import Choice, Choosing
 from qdkit.compiled import keep_compilations
 from qdkit.elites import NOWHERE, Added, Archive, Elites, double
 from qdkit.flow import Flow, Workers, attempt
 from qdkit.ledger import Ledger, write_elites
 from qdkit.lessons import Lessons
+from qdkit.looks import settled
 from qdkit.novelty import Distinct
 from qdkit.parents import Annealed, Parents, Uniform, reads
 from qdkit.parts import described, said
@@ -42,6 +44,7 @@ from qdkit.stages import (
     features,
     given,
     judged,
+    judged_again,
     placed,
     proposed,
     seeded,
@@ -68,6 +71,8 @@ class Search(Seen):
       old (`4 * in_flight` where left out). Keep 1 for numbers, and take as many for language models
       as the server bears.
     parents: by which rule parents are chosen (see `qdkit.parents`), where an operator has none of its own.
+    challenge: for judges and domains that do not say the same twice: whoever seems better than a cell's elite is
+      judged again, and the elite too, in steps that make no candidates (see `qdkit.challenge`).
     lessons: writes what has been learnt, for the prompts to come (see `qdkit.lessons`).
     novelty: which candidates are new (see `qdkit.novelty`); where left out, no text, program or other
       JSON twice, by the domain's `form` if it has one. None for any.
@@ -100,6 +105,7 @@ class Search(Seen):
         judge: Judge = given,
         axes: Axes = features,
         parents: Parents = UNIFORM,
+        challenge: Challenge | None = None,
         lessons: Lessons | None = None,
         novelty: Filter | Literal["distinct"] | None = "distinct",
         in_flight: int = 1,
@@ -125,7 +131,9 @@ class Search(Seen):
         self.novelty = Distinct(getattr(domain, "form", None)) if novelty == "distinct" else novelty
         self.batch, self.seed, self.budget = int(batch), int(seed), budget or Budget()
         self._root, self._ahead = jax.random.key(self.seed), int(ahead)
-        self._flow: Flow[Task, Made, Worked] = Flow(self._make, self._work, in_flight=int(in_flight), ahead=self._ahead)
+        self._flow: Flow[Task | Bout, Made, Worked] = Flow(
+            self._make, self._work, in_flight=int(in_flight), ahead=self._ahead
+        )
         self._workers = Workers(executor) if executor else None
 
         self._seeds = seeded(domain, jax.random.fold_in(self._root, 0), self.batch * -(-SEEDS // self.batch))
@@ -133,6 +141,10 @@ class Search(Seen):
         self._numeric = self._kind["kind"] == "array"
         self._founding = -(-len(self._seeds.genome) // self.batch)  # how many steps it takes to try the seeds
         example = {"id": np.int32(0)} | ({"genome": self._seeds.genome[0]} if self._numeric else {})
+        self.challenge, self._challenges = challenge, None
+        if challenge:
+            self._challenges = Challenges(challenge, archive, self.batch, lambda ids: self.ledger.take(ids))
+            example["count"] = np.int32(0)
         with double():
             self._elites = archive.init(example)
         self._started, self._seconds, self._since = 0, 0.0, time.monotonic()
@@ -257,7 +269,7 @@ class Search(Seen):
             return self._why
         return until.why(self.commits) if self.commits else ""
 
-    def _start(self) -> Task | None:
+    def _start(self) -> Task | Bout | None:
         number = self._started
         goal = next(goal for after, goal in reversed(self._goals) if after <= len(self.commits))
         allowed = self._allowance(goal)
@@ -269,6 +281,12 @@ class Search(Seen):
         if number >= self._founding > len(self.commits):
             return None  # nothing to start from until every seed was tried
         making, judging, pick = keys(self._root, number + 1)
+        if self._challenges and number >= self._founding:
+            left = self._left(goal)
+            if bout := self._challenges.turn(number, self._elites, judging, left):
+                self._started += 1
+                self._allowed[number] = bout.judgements
+                return bout
         if number < self._founding:
             seeds = self._seeds.take(slice(number * self.batch, (number + 1) * self.batch))
             choice = self._choosing.founded(len(seeds.genome))
@@ -294,16 +312,23 @@ class Search(Seen):
 
     def _allowance(self, goal: Goal) -> int:
         """How many evaluations the next task may make."""
-        if goal.evaluations is None:
-            return self.batch
-        made = self.commits[-1].evaluations if self.commits else 0
-        left = goal.evaluations - made - sum(self._allowed.values())
+        left = self._left(goal)
         if left <= 0 and not self._allowed:
-            self.stopped = f"{made:,} of {goal.evaluations:,} evaluations are used"
-        return min(self.batch, max(0, left))
+            self.stopped = f"{self.commits[-1].evaluations:,} of {goal.evaluations:,} evaluations are used"
+        return int(min(self.batch, max(0, left)))
 
-    def _make(self, task: Task) -> Made:
+    def _left(self, goal: Goal) -> float:
+        """How many evaluations, of candidates and of challenges, may still be begun."""
+        if goal.evaluations is None:
+            return math.inf
+        made = self.commits[-1].evaluations if self.commits else 0
+        return goal.evaluations - made - sum(self._allowed.values())
+
+    def _make(self, task: Task | Bout) -> Made:
         record = TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)
+        if isinstance(task, Bout):
+            self._making[task.number] = []
+            return Made(task.both, [], record, "")
         with recording(record):
             lesson = ""
             try:
@@ -321,7 +346,9 @@ class Search(Seen):
         except Unanswered:
             return ""
 
-    def _work(self, task: Task, made: Made) -> Worked:
+    def _work(self, task: Task | Bout, made: Made) -> Worked:
+        if isinstance(task, Bout):
+            return Worked(task, made.batch, "", self._judged_again(task, made))
         if task.number < self._recorded:
             return Worked(task, self._remembered(task.number, made.batch), made.lesson)
         return Worked(task, self._tried(task, made), made.lesson)
@@ -342,6 +369,23 @@ class Search(Seen):
             except (Exhausted, Unanswered) as why:
                 return given_up(batch, why)
 
+    def _judged_again(self, bout: Bout, made: Made) -> np.ndarray:
+        """float `[times, n]`: what is said of those in a bout; nan where nothing is, nobody being to blame."""
+        if bout.number < self._recorded:
+            told = settled(self.ledger, bout.number)
+            if not same(told, bout):
+                raise RuntimeError(f"step {bout.number} of {self.ledger.path} challenges others than recorded")
+            return values_of(told, bout)
+        said = np.full((bout.times, len(bout.both)), np.nan)
+        try_all = partial(self._workers.attempt if self._workers else attempt, self.domain)
+        with recording(made.record):
+            try:
+                for time, key in enumerate(jax.random.split(bout.judging, bout.times)):
+                    said[time] = judged_again(bout.both, self.judge, key, try_all, self.archive)
+            except (Exhausted, Unanswered):
+                pass  # what is missing stays missing
+        return said
+
     def _forms(self, batch: Batch) -> Sequence[str | None]:
         """What is compared of the candidates of tasks that are at work at the same time; None for all but these."""
         form = None if self._numeric else getattr(self.novelty, "form", None)
@@ -349,39 +393,63 @@ class Search(Seen):
             return [None] * len(batch)
         return [digest(form(genome)) if ok else None for genome, ok in zip(batch.genome, batch.ok, strict=True)]
 
-    def _commit(self, done: Worked) -> tuple[Batch, Added]:
+    def _commit(self, done: Worked) -> tuple[Batch, Added | None]:
         """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
         first, number, task, batch = self._candidates, len(self.commits), done.task, done.batch
         if number < self._recorded:
             self._seconds, self._cpu = self._was[number].seconds, self._was[number].cpu
         else:
             self._seconds, self._cpu = time.monotonic() - self._since, time.process_time() - self._cpu_since
+        if isinstance(task, Bout):
+            return self._settled(task, done.said)
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
         if self.novelty is not None:
             batch = sifted(batch, self.novelty, first, first)
         batch = placed(batch, self.axes, self.archive.axes)
-        elites, added = self._added(batch, task.choice)
+        if self._challenges:
+            add = lambda objective: self._added(batch, task.choice, objective)
+            batch, elites, added, seemed = self._challenges.added(batch, self._elites, add)
+        else:
+            elites, added = self._added(batch, task.choice, np.where(batch.ok, batch.objective, np.nan))
+            seemed = added
         state = self._state(batch, elites, added, task.choice)
         if state.number >= self._recorded:
             moved = moves(batch, added, self._elites, elites) if self.archive.islands > 1 else None
             self.ledger.commit(batch, added, state, moved)
-        elif state.untimed != (was := self._was[state.number]).untimed:
-            raise RuntimeError(f"step {state.number} came out other than recorded: {state} instead of {was}")
-        self._choosing.learn(batch, added, task.choice, self._elites, elites)
-        self._elites = elites
-        self.commits.append(state)
+        self._choosing.learn(batch, seemed, task.choice, self._elites, elites)
+        self._stands(state, elites)
         if self.lessons:
             self.lessons.hear(done.lesson)
         for outcome in batch.outcome[~batch.ok].tolist():
             self.failures[outcome] = self.failures.get(outcome, 0) + 1
+        return batch, seemed
+
+    def _settled(self, bout: Bout, said: np.ndarray) -> tuple[Batch, None]:
+        """Gives the cells to who won them: a commit of no candidates."""
+        assert self._challenges is not None
+        elites, told = self._challenges.settled(bout, said, self._elites)
+        state = self._state_of(elites, rows=0, tried=bout.judgements)
+        if state.number >= self._recorded:
+            self.ledger.settle(state, told)
+        nobody = self.ledger.take([])
+        self._choosing.learn(nobody, None, self._choosing.founded(0), self._elites, elites)
+        self._stands(state, elites)
+        return nobody, None
+
+    def _stands(self, state: Commit, elites: Elites) -> None:
+        """Takes over what a commit came to, once it is written down; raises where a rerun comes to something else."""
+        if state.number < self._recorded and state.untimed != (was := self._was[state.number]).untimed:
+            raise RuntimeError(f"step {state.number} came out other than recorded: {state} instead of {was}")
+        self._elites = elites
+        self.commits.append(state)
         self._allowed.pop(state.number)
         self._making.pop(state.number - self._ahead, None)
-        return batch, added
 
-    def _added(self, batch: Batch, choice: Choice) -> tuple[Elites, Added]:
+    def _added(self, batch: Batch, choice: Choice, objective: np.ndarray) -> tuple[Elites, Added]:
         """The elites after the batch, and after what is then due between islands."""
         payload = {"id": batch.id} | ({"genome": batch.genome} if self._numeric else {})
-        columns = np.where(batch.ok, batch.objective, np.nan), batch.descriptor, payload
+        payload |= {"count": np.ones(len(batch), np.int32)} if self._challenges else {}
+        columns = objective, batch.descriptor, payload
         with double():
             if self.archive.islands == 1:
                 elites, added = self.archive.add(self._elites, *columns)
@@ -398,8 +466,10 @@ class Search(Seen):
         key = jax.random.fold_in(jax.random.fold_in(self._root, 0), steps)
         return self.archive.changed(key, elites, steps + 1, stagnant)
 
-    def _learn(self, batch: Batch, added: Added) -> None:
-        """Tells the parts that learn of a commit."""
+    def _learn(self, batch: Batch, added: Added | None) -> None:
+        """Tells the parts that learn of a commit; a challenge teaches them nothing that they were not told before."""
+        if added is None:
+            return
         self.operator.learn(batch, added)
         if self.lessons:
             self.lessons.learn(batch, added, self.ledger.take)
@@ -418,20 +488,27 @@ class Search(Seen):
         """How the run stands after `batch`."""
         refused = batch.ok & (added.cell == NOWHERE)
         outside = batch.ok & ~np.asarray(self.archive.inside(batch.descriptor))
+        tried = np.isin(batch.outcome, [outcome for outcome in Outcome if outcome.evaluated]).sum()
+        clipped, no_place = int((outside & ~refused).sum()), int(refused.sum())
+        return self._state_of(elites, len(batch), int(tried), clipped, no_place, choice.effective)
+
+    def _state_of(
+        self, elites: Elites, rows: int, tried: int, clipped: int = 0, refused: int = 0, parents: float | None = None
+    ) -> Commit:
+        """How the run stands with these elites, after that many further rows and evaluations."""
         elites = jax.tree.map(np.asarray, self.archive.united(elites))
         was = self.commits[-1] if self.commits else None
-        tried = np.isin(batch.outcome, [outcome for outcome in Outcome if outcome.evaluated]).sum()
         return Commit(
             number=len(self.commits),
-            first=int(batch.id[0]),
-            rows=len(batch),
-            evaluations=(was.evaluations if was else 0) + int(tried),
+            first=self._candidates,
+            rows=rows,
+            evaluations=(was.evaluations if was else 0) + tried,
             coverage=metrics.coverage(elites),
             qd_score=metrics.qd_score(elites, self.floor),
             best=metrics.best(elites),
-            clipped=(was.clipped if was else 0) + int((outside & ~refused).sum()),
-            refused=(was.refused if was else 0) + int(refused.sum()),
-            parents=choice.effective,
+            clipped=(was.clipped if was else 0) + clipped,
+            refused=(was.refused if was else 0) + refused,
+            parents=(was.parents if was else math.nan) if parents is None else parents,
             seconds=self._seconds,
             cpu=self._cpu,
         )
@@ -469,6 +546,7 @@ class Search(Seen):
             **{name: described(part) for name, part in parts.items()},
             "judge": said(self.judge),
             "parents": said(self.parents),
+            **({"challenge": said(self.challenge)} if self.challenge else {}),
             "lessons": said(self.lessons),
             "novelty": said(self.novelty),
             "axes_from": said(self.axes),

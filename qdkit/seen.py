@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import numpy as np
 
-from qdkit import levels, metrics
+from qdkit import levels, looks, metrics
 from qdkit.elites import Elites
 from qdkit.features import genome_features, is_program, outline
+from qdkit.flow import attempt
 from qdkit.ledger import Ledger
-from qdkit.plain import to_json
+from qdkit.parts import said
+from qdkit.plain import plain, to_json
 from qdkit.rows import Commit
-from qdkit.types import Batch, Candidate, Genome, Proposal
+from qdkit.stages import given, judged_again
+from qdkit.types import Batch, Candidate, Genome, Judge, Proposal
 
 if TYPE_CHECKING:
     import pandas
@@ -54,7 +59,7 @@ class Seen:
     @property
     def pool(self) -> Batch:
         """The elites as candidates, in the order of their cells."""
-        return self.taken(self._ids())
+        return self._scored(self.taken(self._ids()), self.elites.occupied)
 
     @property
     def best(self) -> Candidate | None:
@@ -62,7 +67,8 @@ class Seen:
         elites = self.elites
         if not elites.occupied.any():
             return None
-        return self.taken([elites.payload["id"][np.argmax(elites.objective)]])[0]
+        best = [int(np.argmax(elites.objective))]
+        return self._scored(self.taken(elites.payload["id"][best]), best)[0]
 
     @property
     def history(self) -> dict[str, np.ndarray]:
@@ -185,6 +191,7 @@ class Seen:
             "occupied": metrics.occupied(elites),
             "coverage": metrics.coverage(elites),
             "qd_score": metrics.qd_score(elites, self.floor),
+            **looks.told(self.ledger, elites, self.floor),
             "floor": self.floor,
             "best_objective": metrics.best(elites),
             "mean_objective": metrics.mean_objective(elites),
@@ -204,6 +211,38 @@ class Seen:
             **levels.told(self.ledger, best.id if (best := self.best) else None),
             **{kind: value["level"] for _, kind, value in self.ledger.events() if kind == "sandbox"},
         }
+
+    def _scored(self, batch: Batch, places: Any) -> Batch:
+        """The elites of these places, with the objectives by which they stay: these may be means of judgements."""
+        elites = self.elites
+        return batch.replace(objective=elites.objective[places]) if "count" in elites.payload else batch
+
+    def judge_again(self, times: int = 1, judge: Judge | None = None, domain: Any = None) -> dict[str, Any]:
+        """Asks `times` more times how good each elite is, and says what the summary then says of its scores.
+
+        judge: another one, whom the search has not heard (a held-out judge); the search's own where left out, which a
+          run on disk has to be handed unless its domain says how good candidates are.
+        domain: as handed to the search, where a run on disk has one of your own and no judge.
+
+        Each answer is an event of the run before the next is asked; none is seen by the search or by a model. What was
+        asked before counts, so that a second call asks what is missing alone.
+        """
+        domain, own = self.domain if domain is None else domain, getattr(self, "judge", None)
+        by = judge or own or (given if self.ledger.about["judge"] == said(given) else None)
+        if by is None or (by is given and domain is None):
+            raise ValueError("who judged this run cannot be told from its folder: hand in the judge, or the domain")
+        name = looks.OWN if judge is None or judge is own else said(judge)
+        pool, key = self.pool, jax.random.fold_in(jax.random.key(self.ledger.about["seed"]), 2**32 - 1)
+        asked = looks.again(self.ledger).get(name, {})
+        with self._writable() as ledger:
+            for row in range(len(pool)):
+                one = pool.take(np.array([row]))
+                id = int(one.id[0])
+                for time in range(len(asked.get(id, [])), times):
+                    look = jax.random.fold_in(jax.random.fold_in(key, id), time)
+                    [value] = judged_again(one, by, look, partial(attempt, domain), self.archive).tolist()
+                    ledger.event(len(self.commits), looks.AGAIN, {"judge": name, "id": id, "value": plain(value)})
+        return looks.told(self.ledger, self.elites, self.floor)
 
     def _saved(self) -> dict[str, Any]:
         """What novelty rejected, by stage, and the CPU seconds of the evaluations that were not made, where known."""

@@ -219,6 +219,18 @@ def judged(batch: Batch, judge: Judge, key: Key) -> Batch:
     )
 
 
+def judged_again(
+    batch: Batch, judge: Judge, key: Key, attempt: Callable[[Genomes], Tried], archive: Archive
+) -> np.ndarray:
+    """float `[n]`: what is said of candidates that are asked about once more, nan where nothing is.
+
+    By the judge, who is shown what the domain and earlier judgements noted; where there is none, by the domain.
+    """
+    if judge is given:
+        return evaluated(batch.replace(outcome=np.full(len(batch), Outcome.OK, "<U14")), attempt, archive).objective
+    return judged(batch, judge, key).objective
+
+
 def _noted(batch: Batch, rows: np.ndarray, said: Judgement) -> list[Mapping[str, Any]]:
     """The notes of the batch, with what a judge said of these rows."""
     notes, count = list(batch.notes), np.broadcast_to(said.count, len(rows)).tolist()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
+from qdkit.challenge import Bout
 from qdkit.choosing import Choice
 from qdkit.record import Exhausted, Unanswered
 from qdkit.stages import with_outcome
@@ -37,11 +38,12 @@ class Made(NamedTuple):
 
 
 class Worked(NamedTuple):
-    """A task and what came of it."""
+    """A task and what came of it; of a bout, what was said of those in it, float `[times, n]`."""
 
-    task: Task
+    task: Task | Bout
     batch: Batch
     lesson: str
+    said: Any = None
 
 
 class Goal(NamedTuple):

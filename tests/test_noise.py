@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from qdkit.feedback.noise import Parts, lower_bound, parts, shrunk
+from qdkit.noise import Parts, lower_bound, parts, shrunk
 
 CELLS, CALLS, SEEDS = 50, 3000, 20
 

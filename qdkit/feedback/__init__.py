@@ -10,7 +10,7 @@ it a picture. `Fallback` is the first of several that has an answer, and a `Pane
 `asking` puts one question, and one more where the answer cannot be used; the forms of the questions are
 the files beside it. What was said, by whom, and the model that answered is in every candidate's notes.
 An answer that is missing stays missing: nan, and an outcome that says why; never a made-up number.
-`audit` says how far a judge can be trusted, and `noise` what its errors do to an archive.
+`audit` says how far a judge can be trusted, and `qdkit.noise` what its errors do to an archive.
 """
 
 from .audit import Audit, audit

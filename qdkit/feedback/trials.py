@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qdkit.feedback.noise import Parts, parts
 from qdkit.feedback.pairs import strengths
+from qdkit.noise import Parts, parts
 from qdkit.types import Judgement
 
 GOOD, FAIR = 0.8, 0.6  # shares from which agreement is good, and fair
