@@ -228,11 +228,7 @@ QUESTIONS: Mapping[str, tuple[int, Callable[[Any], bool], str]] = {
     "triplet": (3, _one_of(1, 2), "1 or 2"),
     "odd": (3, _one_of(0, 1, 2), "0, 1 or 2"),
     "pair": (2, _one_of(0, 1, 0.5), "0, 1, or 0.5 for a tie"),
-    "ranking": (
-        3,
-        lambda a: isinstance(a, list | tuple) and sorted(map(str, a)) == ["0", "1", "2"],
-        "0, 1, 2 in order",
-    ),
+    "ranking": (3, lambda a: isinstance(a, list | tuple) and sorted(map(str, a)) == ["0", "1", "2"], "0, 1 and 2"),
     "rating": (1, _number, "a number"),
     "label": (1, lambda a: isinstance(a, str) and 0 < len(a) <= LONGEST, f"a text of at most {LONGEST} characters"),
     WITHDRAWN: (1, lambda a: False, "nothing"),

@@ -410,7 +410,7 @@ def _removed(file: Path) -> None:
 
 
 def connect(file: Path | None, *, write: bool = True) -> sqlite3.Connection:
-    """A SQLite file of a run, in WAL mode; in memory where None. Raises OSError, or DamagedRun for another kind of file."""
+    """A SQLite file of a run, in WAL mode; in memory where None. Raises OSError, or DamagedRun for any other file."""
     # Where nothing can be written, SQLite reads a file alone as immutable; but the last steps may be in its log.
     alone = file and not os.access(file.parent, os.W_OK) and not _size(Path(f"{file}-wal"))
     mode = "mode=rwc" if write else "immutable=1" if alone else "mode=ro"
