@@ -51,6 +51,6 @@ def _serve(run: Path, seen: Callable[[], Seen], host: str, port: int, frames: st
     page = Page(run, seen, **settings)
     try:
         return Served(page, host, port, frames=frames)
-    except OSError:
+    except (OSError, ValueError):
         page.close()
         raise

@@ -25,7 +25,7 @@ class Choice(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A question. asks: its words. least: how many candidates stand on the screen unnumbered before the others."""
+    """A question. asks: its words. anchors: how many candidates stand first, without a number. choices: its buttons."""
 
     asks: str
     anchors: int
@@ -67,7 +67,7 @@ def answer_of(question: str, text: str) -> Any:
     if not text:
         return None
     if question == "label":
-        return text
+        return text.strip()
     if question == "ranking":
         return tuple(int(place) for place in text.split(" ")[:9])
     return float(text) if question in ("pair", "rating") and not text.isdecimal() else int(text[:9])

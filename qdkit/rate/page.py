@@ -38,12 +38,6 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class Place(NamedTuple):
-    """A candidate on the screen."""
-
-    look: Look
-
-
 class Page:
     """What a run's raters see, and where their replies go.
 
@@ -102,20 +96,20 @@ class Page:
         """The next question, or the one that was taken back."""
         seen, asked = self._seen(), self._asked(rater, again)
         mine = [reply for reply in standing(self._heard()) if reply.rater == rater]
-        candidates: list[Place] = []
+        candidates: list[Look] = []
         if asked is not None:
-            candidates = [
-                Place(look(self._genome(seen, asked.ids[place]), getattr(seen, "domain", None)))
-                for place in asked.order
-            ]
+            domain = getattr(seen, "domain", None)
+            candidates = [look(seen.genome(asked.ids[place]), domain) for place in asked.order]
         text = self._template.render(
             asks=self._asks,
             asked=asked,
             token=self.seals.closed(asked) if asked else "",
             candidates=candidates,
             anchors=self._kind.anchors,
-            choices=self._kind.choices(asked.order, self._labels) if asked else [],
-            keys=self._keys(),
+            choices=(choices := self._kind.choices(asked.order, self._labels) if asked else []),
+            keys=sorted({key for choice in choices for key in choice.keys}),
+            ranks=self._question == "ranking",
+            texts=not any(candidate.pictured for candidate in candidates),
             done=sum(reply.answer is not None for reply in mine),
             goal=self._goal,
             undo=mine[-1].number if mine else 0,
@@ -217,12 +211,9 @@ class Page:
         last = next(reply for reply in reversed(heard) if reply.rater == rater)
         return last.ids[0] if last.question == WITHDRAWN else 0
 
-    def _genome(self, seen: Seen, id: int) -> Any:
-        return seen.genome(id)
-
     def _draw(self, id: int) -> bytes:
         seen = self._seen()
-        return self._drawn(png, self._genome(seen, id), getattr(seen, "domain", None))
+        return self._drawn(png, seen.genome(id), getattr(seen, "domain", None))
 
     def _drawn(self, draw: Callable[..., bytes], *of: Any) -> bytes:
         """A picture; where a domain cannot draw this candidate, the reason of it as Refused."""
@@ -239,14 +230,8 @@ class Page:
         elites = seen.elites
         filled, cells = metrics.occupied(elites), len(elites.objective) // elites.depth
         tried = seen.commits[-1].evaluations if seen.commits else 0
-        stands = f"{filled:,} of {cells:,} cells filled, {tried:,} tried"
+        stands = f"{filled:,} of {cells:,} cells filled after {tried:,} candidates"
         return {"version": len(seen.commits), "filled": filled, "cells": cells, "stands": stands}
-
-    def _keys(self) -> str:
-        """Which keys answer, in the words of the page."""
-        told = {"ranking": "1 2 3 one after the other, the best first · ", "pair": "1 2, 3 for a tie · "}
-        told |= {"rating": "1 to 5 · ", "odd": "1 2 3 · ", "triplet": "1 2 · "}
-        return told.get(self._question, f"1 to {len(self._labels)} · " if self._labels else "")
 
 
 def _map(seen: Seen) -> bytes:
@@ -258,7 +243,7 @@ def _map(seen: Seen) -> bytes:
     from qdkit.viz.look import geometry
     from qdkit.viz.maps import heatmap, mapped
 
-    figure = Figure((5.2, 4.4), 120, layout="constrained")
+    figure = Figure((4.2, 3.6), 150, layout="constrained")
     FigureCanvasAgg(figure)
     (heatmap if mapped(geometry(seen)) else parallel)(seen, figure.add_subplot())
     return saved(figure)

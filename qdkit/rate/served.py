@@ -69,9 +69,11 @@ class Served:
 
 def _bound(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises OSError with a sentence for a host or a port that cannot be had."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"a port is a number from 0 to 65535, not {port}")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise OSError(f"{host} is no address of this machine: {error}") from None
     # By its protocol asyncio knows TCP, and only then does not wait for more to send (40 ms a request).
     made = socket.socket(family, kind, socket.IPPROTO_TCP)
