@@ -354,7 +354,8 @@ def test_a_png_is_known_by_its_head():
 class Hostile(Texts):
     """Texts that try to act on the page."""
 
-    openings = HOSTILE
+    def seeds(self, key, n):
+        return list(HOSTILE[:n])
 
     def evaluate(self, genomes):
         return qdkit.Evaluation([1.0] * len(genomes), [(i, 0.5) for i in range(len(genomes))])

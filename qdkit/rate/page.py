@@ -6,7 +6,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,9 +81,13 @@ class Page:
         self._map: tuple[int, bytes] | None = None
         self._template = _template()
 
+    def stop(self) -> None:
+        """Draws nothing more, so that nobody is left waiting."""
+        self._drawing.shutdown(wait=False, cancel_futures=True)
+
     def close(self) -> None:
         """Gives the store back."""
-        self._drawing.shutdown(wait=False, cancel_futures=True)
+        self.stop()
         self.store.close()
 
     def path(self, rater: str) -> str:
@@ -217,9 +221,11 @@ class Page:
 
     def _drawn(self, draw: Callable[..., bytes], *of: Any) -> bytes:
         """A picture; where a domain cannot draw this candidate, the reason of it as Refused."""
-        future = self._drawing.submit(draw, *of)
         try:
+            future = self._drawing.submit(draw, *of)
             error = future.exception(PATIENCE)
+        except (CancelledError, RuntimeError):
+            raise Refused(503, "the page is closing") from None
         except TimeoutError:
             raise Refused(504, "the picture took too long") from None
         if error is not None:

@@ -12,6 +12,7 @@ from qdkit.rate.app import application
 from qdkit.rate.page import Page
 
 PORT = 8123
+PATIENCE = 10  # seconds for what is under way when the page is closed
 CALM = 100  # connections at once
 
 
@@ -43,7 +44,7 @@ class Served:
             "loop": "asyncio",
             "proxy_headers": False,
         }
-        limits: dict[str, Any] = {"limit_concurrency": CALM, "timeout_graceful_shutdown": 3}
+        limits: dict[str, Any] = {"limit_concurrency": CALM, "timeout_graceful_shutdown": PATIENCE}
         self._server = uvicorn.Server(uvicorn.Config(app, **quiet, **bare, **limits))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True, name="page")
         self._thread.start()
@@ -61,8 +62,9 @@ class Served:
 
     def close(self) -> None:
         """Takes no more questions, finishes those under way, and gives the port back."""
+        self.page.stop()
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(2 * PATIENCE)
         self._socket.close()
         self.page.close()
 
