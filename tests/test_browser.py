@@ -111,7 +111,9 @@ def arms(tmp_path_factory):
     """A search of arms that is held by this process, and goes on when it is told to."""
     domain = Arm()
     run = tmp_path_factory.mktemp("arms") / "run"
-    with qdkit.Search(domain, Grid((25, 25), domain.bounds), Line(limits=domain.limits), batch=200, run=run) as search:
+    with qdkit.Search(
+        domain, Grid((25, 25), domain.bounds, names=domain.names), Line(limits=domain.limits), batch=200, run=run
+    ) as search:
         search.run(15, progress=False)
         yield search
 

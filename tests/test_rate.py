@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -22,8 +23,8 @@ from qdkit.judgements import QUESTIONS, Judgements, Reply, standing
 from qdkit.rate import serve, spread
 from qdkit.rate.app import application
 from qdkit.rate.asked import KEY, Seals
-from qdkit.rate.guard import MOST, headers
-from qdkit.rate.look import LONGEST, as_png, look
+from qdkit.rate.guard import MOST, Guard, headers
+from qdkit.rate.look import LONGEST, as_png, look, png
 from qdkit.rate.page import Page
 from qdkit.runs import Watched, load
 
@@ -422,6 +423,31 @@ def test_what_is_shown_of_a_genome():
     assert look(np.arange(3.0), None).numbers == ("0", "1", "2") and len(look(np.arange(1000), None).numbers) == 101
     assert look(b"\x00<script>", None).code[0].pieces == [("", "9 bytes: 00 3c 73 63 72 69 70 74 3e")]
     assert look({"x": [1, None]}, None).code[0].title == ""
+
+
+def test_no_genome_is_too_much():
+    """Of many files, long names and a million numbers as much is shown as a screen bears."""
+    parts = look({f"{'d' * 999}/{i}.py": "x" * 3000 for i in range(1000)}, None).code
+    assert sum(len(text) for part in parts for _, text in part.pieces) == LONGEST
+    assert parts[-1].title == "980 more files are not shown" and max(len(part.title) for part in parts) == 200
+    assert (parts[0].more, parts[19].more) == (0, 3000)
+    assert png(np.zeros(10**6), None).startswith(b"\x89PNG")
+
+
+def test_a_reply_that_does_not_come_in_is_not_waited_for(monkeypatch):
+    """A sender that stops in the middle hears a refusal."""
+    monkeypatch.setattr("qdkit.rate.guard.SLOW", 0.01)
+    heard = []
+
+    async def forever():
+        await asyncio.Event().wait()
+
+    async def send(message):
+        heard.append(message)
+
+    asked = {"type": "http", "method": "POST", "headers": [(b"host", b"127.0.0.1"), (b"origin", b"http://127.0.0.1")]}
+    asyncio.run(Guard(None)(asked, forever, send))
+    assert (heard[0]["status"], heard[1]["body"]) == (408, b"the reply did not come in")
 
 
 def test_blanks_do_not_hold_the_page_up():

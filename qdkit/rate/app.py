@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 KINDS = {"rate.css": "text/css", "rate.js": "text/javascript", "icon.svg": "image/svg+xml"}
-SLOW = 10.0  # seconds for a request to come in
 
 
 def application(page: Page, names: Collection[str] = (), frames: str = "'none'") -> Guard:

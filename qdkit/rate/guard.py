@@ -7,11 +7,13 @@ nor speak to it (its origin is another), not even under a name that it makes res
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 MOST = 64 * 1024  # bytes of a request's body
+SLOW = 10.0  # seconds for it to come in
 Scope = MutableMapping[str, Any]
 Ears = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Mouth = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -39,12 +41,12 @@ class Guard:
             return
         body = b""
         if scope["method"] == "POST":
-            more = True
-            while more and len(body) <= MOST:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return
-                body, more = body + message.get("body", b""), message.get("more_body", False)
+            try:
+                async with asyncio.timeout(SLOW):
+                    body = await _body(receive)
+            except TimeoutError:
+                await self._refuse(send, 408, "the reply did not come in")
+                return
             if len(body) > MOST:
                 await self._refuse(send, 413, f"a reply has at most {MOST:,} bytes")
                 return
@@ -86,6 +88,15 @@ class Guard:
         kind = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": status, "headers": [*kind, *self._headers]})
         await send({"type": "http.response.body", "body": sentence.encode()})
+
+
+async def _body(receive: Ears) -> bytes:
+    """What a request says, or as much of it as shows that it is too much."""
+    body, more = b"", True
+    while more and len(body) <= MOST:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    return body
 
 
 def headers(frames: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from qdkit.viz.pictures import picture
 
 LONGEST = 20_000  # characters of a text that are shown
 MANY = 100  # numbers of a genome that are told
+BARS = 1000  # numbers of a genome that are drawn
+FILES = 20  # of a program that are shown
+PATH = 200  # characters of a file's name
 SIZE, DPI = (4.0, 4.0), 160  # of a picture, in inches
 COLOURED = {"Keyword": "k", "Name.Function": "f", "Name.Class": "f", "Name.Decorator": "f", "Literal.String": "s"}
 COLOURED |= {"Literal.Number": "n", "Comment": "c", "Name.Builtin": "b", "Operator.Word": "k"}
@@ -46,19 +50,19 @@ def look(genome: Any, domain: Any) -> Look:
     if hasattr(domain, "png"):
         return Look(pictured=True)
     if isinstance(genome, str):
-        return Look(prose=_part("", genome))
+        return Look(prose=_part(genome))
     if is_program(genome):
         # Without a function of its own a program domain draws the text, which is here already.
         drawn = hasattr(domain, "draw") and getattr(domain, "draws", None) is not None
-        return Look(code=tuple(_code(path, text) for path, text in genome.items()), pictured=drawn)
+        return Look(code=_files(genome), pictured=drawn)
     if isinstance(genome, np.ndarray):
         numbers = [f"{x:.4g}" for x in genome.ravel()[: MANY + 1].tolist()]
         return Look(numbers=(*numbers[:MANY], *["…"] * (len(numbers) > MANY)), pictured=True)
     if hasattr(domain, "draw"):
         return Look(pictured=True)
     if isinstance(genome, bytes):
-        return Look(code=(_part("", f"{len(genome)} bytes: {genome[:256].hex(' ')}"),))
-    return Look(code=(_part("", json.dumps(plain(genome), indent=1, ensure_ascii=False)),))
+        return Look(code=(_part(f"{len(genome)} bytes: {genome[:256].hex(' ')}"),))
+    return Look(code=(_part(json.dumps(plain(genome), indent=1, ensure_ascii=False)),))
 
 
 def png(genome: Any, domain: Any) -> bytes:
@@ -70,7 +74,8 @@ def png(genome: Any, domain: Any) -> bytes:
         return as_png(domain.png(genome))
     figure = Figure(SIZE, DPI, layout="constrained")  # without pyplot, which belongs to the main thread
     FigureCanvasAgg(figure)
-    picture(genome, figure.add_subplot(), domain)
+    numbers = isinstance(genome, np.ndarray) and not hasattr(domain, "draw")
+    picture(genome.ravel()[:BARS] if numbers else genome, figure.add_subplot(), domain)
     return saved(figure)
 
 
@@ -88,18 +93,29 @@ def as_png(data: Any) -> bytes:
     return data
 
 
-def _part(title: str, text: str) -> Part:
-    return Part(visible(title), [("", visible(text[:LONGEST]))], max(0, len(text) - LONGEST))
+def _part(text: str) -> Part:
+    return Part("", [("", visible(text[:LONGEST]))], max(0, len(text) - LONGEST))
 
 
-def _code(path: str, text: str) -> Part:
-    """A file of a program, in colours where it is Python."""
+def _files(program: Mapping[str, str]) -> tuple[Part, ...]:
+    """The files of a program, as much of them together as is shown of one text."""
+    parts, left = [], LONGEST
+    for path, text in list(program.items())[:FILES]:
+        parts.append(_code(path, text[:left], len(text) - len(text[:left])))
+        left -= len(text[:left])
+    more = len(program) - len(parts)
+    return (*parts, *[Part(f"{more:,} more files are not shown", [])] * (more > 0))
+
+
+def _code(path: str, text: str, more: int) -> Part:
+    """What is shown of a file of a program, in colours where it is Python; `more` characters are left out."""
+    title = visible(path[:PATH])
     if not path.endswith(".py"):
-        return _part(path, text)
+        return Part(title, [("", visible(text))], more)
     from pygments.lexers import PythonLexer
 
     # Lines of many blanks take the lexer's patterns quadratic time.
-    shown = re.sub(r"[^\S\n]+$", "", visible(text[:LONGEST]).expandtabs(4), flags=re.MULTILINE)
+    shown = re.sub(r"[^\S\n]+$", "", visible(text).expandtabs(4), flags=re.MULTILINE)
     pieces: list[tuple[str, str]] = []
     for token, piece in PythonLexer(stripnl=False, ensurenl=False).get_tokens(shown):
         kind = str(token).removeprefix("Token.")
@@ -108,4 +124,4 @@ def _code(path: str, text: str) -> Part:
             pieces[-1] = (name, pieces[-1][1] + piece)
         else:
             pieces.append((name, piece))
-    return Part(visible(path), pieces, max(0, len(text) - LONGEST))
+    return Part(title, pieces, more)
