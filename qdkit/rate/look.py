@@ -23,7 +23,7 @@ MANY = 100  # numbers of a genome that are told
 BARS = 1000  # numbers of a genome that are drawn
 FILES = 20  # of a program that are shown
 PATH = 200  # characters of a file's name
-SIZE, DPI = (4.0, 4.0), 160  # of a picture, in inches
+SIZE, DPI = (4.0, 4.0), 120  # of a picture, in inches
 COLOURED = {"Keyword": "k", "Name.Function": "f", "Name.Class": "f", "Name.Decorator": "f", "Literal.String": "s"}
 COLOURED |= {"Literal.Number": "n", "Comment": "c", "Name.Builtin": "b", "Operator.Word": "k"}
 

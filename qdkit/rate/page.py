@@ -24,7 +24,7 @@ from qdkit.rate.look import Look, look, png, saved
 from qdkit.seen import Seen
 
 HERE = Path(__file__).parent
-PICTURES = 256  # of candidates that are kept
+PICTURES = 1024  # of candidates that are kept
 PATIENCE = 30.0  # seconds for a picture
 LABELS = 9  # as many as there are keys
 
