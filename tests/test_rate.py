@@ -191,6 +191,16 @@ def test_skip_undo_and_rationale(pages):
     assert standing(page.store.since(0)) == [] and shown(client, page).fields["number"] == "0"
 
 
+def test_what_is_not_of_this_run_is_not_asked_again(pages):
+    """Judgements that were taken in may be on others; one of them is taken back, and another question comes."""
+    page, client = pages()
+    page.store.extend([Reply(0, "triplet", (1, 2, 99_999), 1, (0, 1, 2), "ann")])
+    undo = {"number": shown(client, page).fields["number"]}
+    answer = client.post(page.path("ann") + "undo", data=undo, headers=FORM)
+    assert answer.status_code == 200 and undo["number"] == "1" and not standing(page.store.since(0))
+    assert 99_999 not in page.seals.opened(Shown(answer.text).fields["token"], "ann").ids
+
+
 def test_raters_do_not_meet(pages):
     """Each has a progress and questions of their own; all that they say is in one store."""
     page, client = pages(goal=2)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from qdkit.ledger import DamagedRun
@@ -59,29 +58,28 @@ def application(page: Page, names: Collection[str] = (), frames: str = "'none'")
         own + "reply": ("POST", of(lambda rater, request, body: page.reply(rater, form(request, body)))),
         own + "undo": ("POST", of(lambda rater, request, body: page.undo(rater, form(request, body)))),
     }
-    ways = [Route(path, partial(_answered, answer), methods=[method]) for path, (method, answer) in routes.items()]
+    ways = [Route(path, _answered(answer), methods=[method]) for path, (method, answer) in routes.items()]
     return Guard(Starlette(routes=ways), names, frames)
 
 
-async def _answered(answer: Callable[[Request, bytes], Answer], request: Request) -> Response:
-    """What `answer` says, in a thread of its own; a refusal as a sentence with its status."""
+def _answered(answer: Callable[[Request, bytes], Answer]) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that says what `answer` says, in a thread of its own; a refusal as a sentence with its status."""
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import Response
 
-    body = await request.body()
-
-    def said() -> Answer:
+    def said(request: Request, body: bytes) -> Answer:
         try:
             return answer(request, body)
         except Refused as refused:
             return Answer(refused.status, refused.sentence, "text/plain")
-        except KeyError as error:
-            return Answer(404, str(error.args[0]), "text/plain")
         except (OSError, sqlite3.OperationalError, DamagedRun) as error:
             return Answer(503, f"{error}.", "text/plain")
 
-    found = await run_in_threadpool(said)
-    return Response(found.body, found.status, dict(found.headers), found.kind)
+    async def endpoint(request: Request) -> Response:
+        found = await run_in_threadpool(said, request, await request.body())
+        return Response(found.body, found.status, dict(found.headers), found.kind)
+
+    return endpoint
 
 
 def _json(value: Any) -> Answer:

@@ -6,8 +6,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -19,13 +17,12 @@ from qdkit.judgements import QUESTIONS, WITHDRAWN, Judgements, Reply, check, sta
 from qdkit.plain import clean
 from qdkit.rate.asked import Asked, Refused, Seals
 from qdkit.rate.choose import Choose, spread
+from qdkit.rate.drawing import Drawing
 from qdkit.rate.kinds import KINDS, answer_of, shuffled
-from qdkit.rate.look import Look, look, png, saved
+from qdkit.rate.look import Look, look
 from qdkit.seen import Seen
 
 HERE = Path(__file__).parent
-PICTURES = 1024  # of candidates that are kept
-PATIENCE = 30.0  # seconds for a picture
 LABELS = 9  # as many as there are keys
 
 
@@ -76,18 +73,12 @@ class Page:
         self._asks, self._labels, self._goal, self._seed = asks or self._kind.asks, labels, goal, seed
         self._lock = threading.Lock()
         self._replies: list[Reply] = []
-        self._drawing = ThreadPoolExecutor(1, "drawing")  # one at a time; its futures keep what a domain's draw raises
-        self._picture = lru_cache(PICTURES)(self._draw)
-        self._map: tuple[int, bytes] | None = None
+        self.drawing = Drawing(seen)
         self._template = _template()
-
-    def stop(self) -> None:
-        """Draws nothing more, so that nobody is left waiting."""
-        self._drawing.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """Gives the store back."""
-        self.stop()
+        self.drawing.stop()
         self.store.close()
 
     def path(self, rater: str) -> str:
@@ -161,19 +152,11 @@ class Page:
         asked = self.seals.opened(token, rater)
         if not place.isdecimal() or not int(place[:4]) < len(asked.order):
             raise Refused(404, "there is no such picture")
-        return Answer(200, self._picture(asked.ids[asked.order[int(place)]]), "image/png")
+        return Answer(200, self.drawing.candidate(asked.ids[asked.order[int(place)]]), "image/png")
 
     def map(self) -> Answer:
         """The map of the archive as it is now."""
-        seen = self._seen()
-        version = len(seen.commits)
-        with self._lock:
-            known = self._map
-        if known is None or known[0] != version:
-            known = version, self._drawn(_map, seen)
-            with self._lock:
-                self._map = known
-        return Answer(200, known[1], "image/png")
+        return Answer(200, self.drawing.map(), "image/png")
 
     def state(self) -> dict[str, Any]:
         """How the run stands, as JSON values."""
@@ -201,7 +184,7 @@ class Page:
         rows = sum(reply.rater == rater for reply in heard)
         if again:
             found = [r for r in heard if again == str(r.number) and r.rater == rater and r.question == self._question]
-            if found and rows and self._latest(heard, rater) == found[0].number:
+            if found and self._latest(heard, rater) == found[0].number and self._there(found[0].ids):
                 return Asked(found[0].question, found[0].ids, found[0].order, rater, rows, time.time())
         random = np.random.default_rng([self._seed, zlib.crc32(rater.encode()), rows])
         ids = self._choose(random, self._seen(), standing(heard), rater, QUESTIONS[self._question][0])
@@ -209,28 +192,18 @@ class Page:
             return None
         return Asked(self._question, ids, shuffled(random, self._question), rater, rows, time.time())
 
+    def _there(self, ids: Sequence[int]) -> bool:
+        """Whether these are candidates of this run; judgements that were taken in may be on others."""
+        try:
+            return len(self._seen().ledger.take(ids)) > 0
+        except KeyError:
+            return False
+
     @staticmethod
     def _latest(heard: Sequence[Reply], rater: str) -> int:
         """The number of the judgement that this rater has just taken back; 0 where the last row is another."""
         last = next(reply for reply in reversed(heard) if reply.rater == rater)
         return last.ids[0] if last.question == WITHDRAWN else 0
-
-    def _draw(self, id: int) -> bytes:
-        seen = self._seen()
-        return self._drawn(png, seen.genome(id), getattr(seen, "domain", None))
-
-    def _drawn(self, draw: Callable[..., bytes], *of: Any) -> bytes:
-        """A picture; where a domain cannot draw this candidate, the reason of it as Refused."""
-        try:
-            future = self._drawing.submit(draw, *of)
-            error = future.exception(PATIENCE)
-        except (CancelledError, RuntimeError):
-            raise Refused(503, "the page is closing") from None
-        except TimeoutError:
-            raise Refused(504, "the picture took too long") from None
-        if error is not None:
-            raise Refused(404, f"not drawn: {type(error).__name__}")
-        return future.result()
 
     def _standing(self, seen: Seen) -> dict[str, Any]:
         elites = seen.elites
@@ -238,21 +211,6 @@ class Page:
         tried = seen.commits[-1].evaluations if seen.commits else 0
         stands = f"{filled:,} of {cells:,} cells filled after {tried:,} candidates"
         return {"version": len(seen.commits), "filled": filled, "cells": cells, "stands": stands}
-
-
-def _map(seen: Seen) -> bytes:
-    """The map as a PNG; of an archive that has none, its elites as lines."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from qdkit.viz.lines import parallel
-    from qdkit.viz.look import geometry
-    from qdkit.viz.maps import heatmap, mapped
-
-    figure = Figure((4.2, 3.6), 150, layout="constrained")
-    FigureCanvasAgg(figure)
-    (heatmap if mapped(geometry(seen)) else parallel)(seen, figure.add_subplot())
-    return saved(figure)
 
 
 def fields(body: bytes) -> dict[str, str]:

@@ -62,7 +62,7 @@ class Served:
 
     def close(self) -> None:
         """Takes no more questions, finishes those under way, and gives the port back."""
-        self.page.stop()
+        self.page.drawing.stop()
         self._server.should_exit = True
         self._thread.join(2 * PATIENCE)
         self._socket.close()
