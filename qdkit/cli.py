@@ -40,6 +40,10 @@ def main(words: Sequence[str] | None = None) -> None:
         app(words)
     except (KeyError, IndexError):
         raise  # a mistake in the code, though a LookupError
+    except ModuleNotFoundError as error:
+        if error.name is not None:
+            raise  # a mistake too; what an extra would bring is said in a sentence, and names no module
+        sys.exit(visible(f"qdkit: {error}"))
     except EXPECTED as error:
         sys.exit(visible(f"qdkit: {error}"))
     except KeyboardInterrupt:

@@ -583,6 +583,8 @@ def test_without_the_extra_the_command_that_installs_it_is_named(search, monkeyp
     monkeypatch.setattr("qdkit.rate.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"starlette, uvicorn, jinja2, pygments: pip install 'qdkit\[ui\]'"):
         serve(search.ledger.path, lambda: search)
+    with pytest.raises(SystemExit, match=r"^qdkit: the page needs .*: pip install 'qdkit\[ui\]'$"):
+        cli.main(["rate", str(search.ledger.path)])
 
 
 def test_a_run_is_watched_while_it_goes_on(search):
