@@ -532,6 +532,13 @@ def test_a_page_that_cannot_be_is_refused(search, wrong, sentence):
         Page(search.ledger.path, lambda: search, **wrong)
 
 
+def test_a_compiled_run_is_not_judged(search):
+    """Its ids are places in the archive, where something else may lie tomorrow."""
+    search.ledger.about["compiled"] = True
+    with pytest.raises(ValueError, match="is a compiled run: its candidates have no lasting numbers"):
+        Page(search.ledger.path, lambda: search)
+
+
 def read(link, **fields):
     """A page over the network, as a browser without scripts has it."""
     origin = link[: link.index("/r/")]

@@ -35,9 +35,9 @@ def spread(
     first = np.lexsort((random.random(len(ids)), often(all_of_us), often(mine)))[:LOOKED]
     if len(first) < many:
         return None
-    looked = seen.ledger.take(ids[first])
     different: dict[str, int] = {}
-    for id, genome in zip(looked.id.tolist(), looked.genome, strict=True):
+    for id in ids[first].tolist():
+        genome = seen.genome(id)
         different.setdefault(genome.hex() if isinstance(genome, bytes) else to_json(plain(genome)), id)
     chosen = [*different.values()][:many]
     return tuple(random.permutation(chosen).tolist()) if len(chosen) == many else None

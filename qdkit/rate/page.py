@@ -68,6 +68,8 @@ class Page:
             raise ValueError(f"up to {LABELS} different labels are for the question label, not {list(labels)!r:.60}")
         if goal < 1 or len(raters) < 1:
             raise ValueError(f"there is a goal from 1 and a rater, not {goal} and {list(raters)}")
+        if "compiled" in seen().ledger.about:
+            raise ValueError(f"{run} is a compiled run: its candidates have no lasting numbers to judge them by")
         self.run, self.raters, self.store, self.seals = run, tuple(raters), Judgements(run), Seals.of(run)
         self._seen, self._kind, self._question, self._choose = seen, KINDS[question], question, choose
         self._asks, self._labels, self._goal, self._seed = asks or self._kind.asks, labels, goal, seed
@@ -194,8 +196,9 @@ class Page:
 
     def _there(self, ids: Sequence[int]) -> bool:
         """Whether these are candidates of this run; judgements that were taken in may be on others."""
+        seen = self._seen()
         try:
-            return len(self._seen().ledger.take(ids)) > 0
+            return all(seen.genome(id) is not None for id in ids)
         except KeyError:
             return False
 
