@@ -1,4 +1,4 @@
-"""The command line: `qdkit run`, `resume`, `show`, `validate`, `open-lockbox`, `compare`, `audit`, `doctor`."""
+"""The command line: `qdkit run`, `resume`, `show`, `rate`, `judgements`, `validate`, `open-lockbox`, `compare`, ..."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qdkit import __version__, catalog
 from qdkit.options import with_settings
 from qdkit.order import Order
 from qdkit.plain import visible
-from qdkit.printed import print_json, save, show_comparison, show_run
+from qdkit.printed import print_json, save, show_comparison, show_judgements, show_links, show_run
 from qdkit.record import Halt
 
 if TYPE_CHECKING:
@@ -35,11 +35,15 @@ def main(words: Sequence[str] | None = None) -> None:
     app = App(name="qdkit", help=HELP, version=__version__)
     try:
         app.command(with_settings(run, words[1:] if words[:1] == ["run"] else []), name="run")
-        for command in (resume, show, validate, open_lockbox, compare, audit, doctor):
+        for command in (resume, show, rate, judgements, validate, open_lockbox, compare, audit, doctor):
             app.command(command)
         app(words)
     except (KeyError, IndexError):
         raise  # a mistake in the code, though a LookupError
+    except ModuleNotFoundError as error:
+        if error.name is not None:
+            raise  # a mistake too; what an extra would bring is said in a sentence, and names no module
+        sys.exit(visible(f"qdkit: {error}"))
     except EXPECTED as error:
         sys.exit(visible(f"qdkit: {error}"))
     except KeyboardInterrupt:
@@ -180,6 +184,95 @@ def show(
         print_json(seen.summary())
     else:
         show_run(seen, run)
+
+
+def rate(
+    run: Path,
+    /,
+    *,
+    question: Literal["triplet", "odd", "pair", "ranking", "rating", "label"] = "triplet",
+    rater: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    asks: str = "",
+    label: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    goal: int = 10,
+    host: str = "127.0.0.1",
+    port: int = 8123,
+    domain: str | None = None,
+) -> None:
+    """Judge candidates of a run in a browser, also while it goes on; the answers lie in the run's folder.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    question
+        What is asked: which of two is more like the first (triplet), which of three is the odd one out (odd), which of
+        two is better (pair), in which order three are (ranking), how good one is (rating), what it is (label).
+    rater
+        Who answers, one name or several; each has a link of their own.
+    asks
+        The question in your own words.
+    label
+        The labels to choose from, up to nine; free text where left out.
+    goal
+        How many judgements each rater is asked for.
+    host
+        The address to listen at, such as 0.0.0.0 for all of this machine's; by default only this machine itself can
+        open the page.
+    port
+        The port to listen at, 0 for any that is free.
+    domain
+        Your own domain, if it is to draw its candidates: a file is not trusted to name code.
+    """
+    from qdkit.rate import serve
+    from qdkit.runs import Watched, load
+
+    seen = load(run)
+    seen.domain = seen.domain or _drawing(seen, domain)
+    said = {"raters": rater or ["me"], "asks": asks, "labels": label or [], "goal": goal}
+    served = serve(run, Watched(seen), question=question, host=host, port=port, **said)
+    try:
+        show_links(served.links, served.alone)
+        served.wait()
+    finally:
+        served.close()
+        seen.close()
+
+
+def judgements(
+    run: Path,
+    /,
+    *,
+    out: Path | None = None,
+    take_in: Annotated[Path | None, Parameter(name="--import")] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Show who judged what in a run, write it into a file, or take in a file.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    out
+        Write every judgement into this file, as its name ends: .csv or .jsonl.
+    take_in
+        Take in the judgements of such a file; those that are there already are not taken twice.
+    as_json
+        Print the counts as JSON, a list with one object for each rater and question, and nothing else.
+    """
+    from qdkit import exchange
+    from qdkit.judgements import Judgements
+
+    store = Judgements(run)
+    taken = store.extend(exchange.read(take_in)) if take_in else None
+    if out is not None:
+        exchange.write(store.since(0), out)
+    counts = [{"rater": who, "question": what, "judgements": n} for (who, what), n in sorted(store.counts().items())]
+    if as_json:
+        print_json(counts)
+    else:
+        show_judgements(counts, taken, out)
+    store.close()
 
 
 def validate(run: Path, /, *, best: int = 20, domain: str | None = None) -> None:

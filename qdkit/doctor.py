@@ -13,6 +13,7 @@ from qdkit.sandbox import probe
 CORE = ("numpy", "jax", "jaxlib", "ribs", "openai", "matplotlib", "cyclopts", "tqdm")
 EXTRAS = {
     "resvg_py": ("pip install 'qdkit[draw]'", "pictures of drawings (qdkit run drawings)"),
+    "starlette": ("pip install 'qdkit[ui]'", "the page on which people judge (qdkit rate)"),
     "distributed": ("pip install 'qdkit[dask]'", "evaluation on a cluster"),
     "ipywidgets": ("pip install ipywidgets", "progress bars in notebooks that look like bars"),
     "ribs.visualize": ("pip install 'ribs[visualize]'", "pyribs' own plots"),

@@ -100,7 +100,7 @@ class Ledger:
             if path is not None:
                 _free(path)  # it is held now: what another process made there meanwhile is not ours to remove
                 undo.callback(_removed, path / FILE)  # half a run would be in the way of a whole one
-            ledger = cls(path, _connect(path / FILE if path else None), held.pop_all())
+            ledger = cls(path, connect(path / FILE if path else None), held.pop_all())
             undo.callback(ledger.close)
             with ledger._writing() as db:
                 for statement in _SCHEMA.format(axes=columns).split(";"):
@@ -122,7 +122,7 @@ class Ledger:
         if not (path / FILE).is_file():
             raise FileNotFoundError(f"{path} holds no run: there is no {FILE} in it")
         with _hold(path) if write else contextlib.ExitStack() as held:
-            ledger = cls(path, _connect(path / FILE, write=write), held.pop_all())
+            ledger = cls(path, connect(path / FILE, write=write), held.pop_all())
         try:
             ledger._db.execute("begin")  # one view of a run that may be growing
             ledger._check()
@@ -441,7 +441,8 @@ def _removed(file: Path) -> None:
         Path(f"{file}{end}").unlink(missing_ok=True)
 
 
-def _connect(file: Path | None, *, write: bool = True) -> sqlite3.Connection:
+def connect(file: Path | None, *, write: bool = True) -> sqlite3.Connection:
+    """A SQLite file of a run, in WAL mode; in memory where None. Raises OSError, or DamagedRun for any other file."""
     # Where nothing can be written, SQLite reads a file alone as immutable; but the last steps may be in its log.
     alone = file and not os.access(file.parent, os.W_OK) and not _size(Path(f"{file}-wal"))
     mode = "mode=rwc" if write else "immutable=1" if alone else "mode=ro"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,36 @@ def show_comparison(comparison: Comparison) -> None:
             )
     for remark in comparison.remarks:
         print(f"- {escape(visible(remark))}")
+
+
+def show_links(links: Mapping[str, str], alone: bool) -> None:
+    """Whom the page is for, and who can open it."""
+    for rater, link in links.items():
+        print(f"{rater}: {link}")
+    if alone:
+        print("Only this machine can open them.")
+    else:
+        print(
+            "Whoever on the network has a link can answer in its rater's name, and nothing is encrypted on the way: "
+            "hand each to its rater alone, in a network that you trust."
+        )
+    print("Every answer is on disk at once. Stop with Ctrl-C.", flush=True)
+
+
+def show_judgements(counts: Sequence[Mapping[str, Any]], taken: int | None, out: Path | None) -> None:
+    """A table of how many judgements stand, and what was taken in and written."""
+    from rich import print
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("rater", "question", "judgements", box=None, pad_edge=False)
+    for row in counts:
+        table.add_row(*(Text(visible(str(value))) for value in row.values()))
+    print(table if counts else "nothing is judged yet: `qdkit rate` asks")
+    if taken is not None:
+        print(f"taken in: {taken:,} that were new")
+    if out is not None:
+        print(Text(visible(f"written: {out}")))
 
 
 def _spread(of: Spread, measure: str) -> str:

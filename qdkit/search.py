@@ -135,6 +135,7 @@ class Search(Seen):
             self._make, self._work, in_flight=int(in_flight), ahead=self._ahead
         )
         self._workers = Workers(executor) if executor else None
+        self._page: Any = None  # where people judge, once it is asked for
 
         self._seeds = seeded(domain, jax.random.fold_in(self._root, 0), self.batch * -(-SEEDS // self.batch))
         self._kind = genome_kind(self._seeds.genome)
@@ -215,8 +216,22 @@ class Search(Seen):
             if self.ledger.path is not None:
                 write_elites(self.ledger.path, self.elites)
 
+    def rate(self, question: str = "triplet", *, height: int = 820, **settings: Any) -> Any:
+        """The page on which people judge candidates, in a frame of a notebook, while the search goes on.
+
+        question, settings: as `qdkit.rate.page.Page` takes them. It is served until the search is closed.
+        """
+        from qdkit.rate import in_notebook
+
+        self._page, page = in_notebook(self.ledger.path, lambda: self, question=question, **settings), self._page
+        if page:
+            page.close()
+        return self._page.frame(height)
+
     def close(self) -> None:
         """Gives back the run's folder and the workers. `with Search(...) as search:` does it at the end."""
+        if self._page:
+            self._page.close()
         self.ledger.close()
         if self._workers:
             self._workers.close()

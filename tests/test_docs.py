@@ -74,6 +74,22 @@ def test_the_page_on_steering_runs_as_it_stands():
     assert room["search"].stopped and room["portfolio"].arms
 
 
+def test_the_page_on_rating_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    """Its commands, but for those that serve until they are stopped, and its Python, one after the other."""
+    monkeypatch.chdir(tmp_path)
+    room: dict[str, Any] = {}
+    for language, about, text in blocks("rating.md"):
+        for line in text.splitlines() if about == "run" else ():
+            with pytest.raises(SystemExit, match="0"):
+                main(shlex.split(line)[1:])
+        if language == "python":
+            exec(compile(text, "rating.md", "exec"), room)
+        if language == "sh" and not about:
+            assert text.startswith("qdkit rate results/arms")
+    assert (tmp_path / "results" / "arms.csv").exists() and room["served"].links["ann"].startswith("http://127.0.0.1:")
+    room["run"].close()
+
+
 def test_the_readme_does_what_it_shows(tmp_path, monkeypatch):
     """Its three examples run as they stand, but for the server's address and how long they take."""
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -45,6 +46,8 @@ LOOK: dict[Any, Any] = {
 # Names, labels and candidates may hold a $ or a backslash: they are never read as mathematics or TeX.
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 
+ONE_AT_A_TIME = threading.RLock()  # the settings of matplotlib are the process's, and a page may draw beside a notebook
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -56,7 +59,7 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
     def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
         import matplotlib
 
-        with matplotlib.rc_context(LOOK):
+        with ONE_AT_A_TIME, matplotlib.rc_context(LOOK):
             return draw(*args, **kwargs)
 
     return drawn

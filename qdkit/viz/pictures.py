@@ -93,8 +93,13 @@ def spread(seen: Seen, n: int) -> list[int]:
 
 def _picture(seen: Seen, cell: int, ax: Axes) -> None:
     """The elite of one cell."""
-    genome = _genome(seen, cell)
-    draw = getattr(getattr(seen, "domain", None), "draw", None)
+    picture(_genome(seen, cell), ax, getattr(seen, "domain", None))
+
+
+@styled
+def picture(genome: Any, ax: Axes, domain: Any = None) -> None:
+    """One candidate as its domain draws it, as a row of numbers, or as text."""
+    draw = getattr(domain, "draw", None)
     if draw is not None:
         draw(genome, ax)
     elif isinstance(genome, np.ndarray) and genome.dtype.kind in "fiub":
