@@ -29,6 +29,7 @@ class AnswerOutcome(StrEnum):
     TRUNCATED = "truncated"  # it reached the limit of tokens; the text is a beginning
     EMPTY = "empty"  # nothing was said
     INVALID = "invalid"  # it does not fit the schema that was asked for
+    UNABLE = "unable"  # the server does not do what the question asks of it: log-probabilities, a JSON schema
     INFRASTRUCTURE = "infrastructure"  # no answer came: a server's fault, never the candidate's
 
 

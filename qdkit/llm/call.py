@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from qdkit.llm.answer import Usage, read_usage
 from qdkit.llm.client import Server
-from qdkit.llm.fault import Fault, Kind, ModelError, mend
+from qdkit.llm.fault import Fault, Kind, ModelError, feature_of, mend, understood
 from qdkit.llm.pace import Limits, OutOfPatience, Turn, pace_of
 from qdkit.record import NOTHING, Cost, current
 
@@ -51,7 +51,8 @@ class Call:
 class Heard(NamedTuple):
     """What came of a call.
 
-    reply: the server's; the fault, where its filter refused the question; None where no answer came.
+    reply: the server's; the fault, where it is the answer: its filter refused the question, or it does not do
+      what was asked; None where no answer came.
     error: why none came. cost: of all attempts. seconds: of the last.
     """
 
@@ -97,12 +98,18 @@ def _attempt(call: Call, turn: Turn, lost: Cost, worded: Callable[[Heard], JSON]
     record = current()
     with record.reserve(call.most) as spend:
         started = time.perf_counter()
-        turn.heard = heard = call.server.post(call.path, call.body, call.timeout)
+        refused = pace_of(call.server.base_url, call.body["model"]).refused
+        feature = feature_of(call.body)
+        heard: JSON | Fault | None = refused.get(feature)
+        if heard is None:
+            turn.heard = heard = understood(call.server.post(call.path, call.body, call.timeout), call.body)
         seconds = time.perf_counter() - started
         cost = call.cost(heard)
         spend(cost)
-        if isinstance(heard, Fault) and heard.kind != Kind.FILTERED:
+        if isinstance(heard, Fault) and heard.kind not in (Kind.FILTERED, Kind.UNABLE):
             return None, cost
+        if isinstance(heard, Fault) and heard.kind == Kind.UNABLE and feature is not None:
+            refused[feature] = heard
         answer = worded(Heard(heard, "", lost + cost, seconds))
         record.keep(call.body, answer)
     return answer, cost

@@ -5,8 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from qdkit.plain import to_json
+from qdkit.prompts import filled
+
+FORM = Path(__file__).parent / "schema.md"
 Message = Mapping[str, Any]
 
 
@@ -21,6 +26,7 @@ class Question:
     logprobs: how many alternatives to tell of each token, with log-probabilities; 0 asks for none.
     temperature, max_tokens: of this question alone; the model's own where None.
     seed: passed on to servers that know it.
+    in_words: the schema is said in the prompt, to a server that knows none.
     """
 
     prompt: str | Sequence[Message]
@@ -30,6 +36,7 @@ class Question:
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    in_words: bool = False
 
     @classmethod
     def of(cls, asked: str | Sequence[Message] | Question) -> Question:
@@ -40,6 +47,8 @@ class Question:
         """What is sent: the system's text first, the images last."""
         asked: list[Message]
         asked = [{"role": "user", "content": self.prompt}] if isinstance(self.prompt, str) else [*self.prompt]
+        if self.in_words and self.schema is not None:
+            asked[-1] = {**asked[-1], "content": _and(asked[-1]["content"], filled(FORM, schema=to_json(self.schema)))}
         if self.images:
             content = asked[-1]["content"]
             parts = [{"type": "text", "text": content}] if isinstance(content, str) else [*content]
@@ -70,6 +79,11 @@ def bytes_of(url: str) -> bytes:
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
         raise ValueError(f"not an image in itself but an address: {url[:80]!r}; qdkit follows no links")
     return base64.b64decode(data, validate=True)
+
+
+def _and(content: str | Sequence[Mapping[str, Any]], more: str) -> str | list[Mapping[str, Any]]:
+    """The content of a message with another paragraph."""
+    return f"{content}\n\n{more}" if isinstance(content, str) else [*content, {"type": "text", "text": more}]
 
 
 def _pictured(messages: Sequence[Message]) -> bool:
