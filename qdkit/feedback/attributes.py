@@ -71,7 +71,8 @@ class Attribute:
 
     def plain(self) -> dict[str, Any]:
         """JSON values, of which `attributes` makes it again."""
-        return {"name": self.name, "question": self.question, "values": dict(self.values)}
+        said = [{"value": value, "meaning": meaning} if meaning else value for value, meaning in self.values.items()]
+        return {"name": self.name, "question": self.question, "values": said}
 
     def judge(self, ask: Ask | None = None, embed: Embed = grams) -> Judge:
         """Who says which value a text has: a model, or where there is none the vectors of `embed`.
@@ -111,8 +112,9 @@ class Next(NamedTuple):
 def attributes(written: Any) -> tuple[Attribute, ...]:
     """The axes of a JSON value: `{"axes": [...]}` or the list, each `{"name", "question", "values"}`.
 
-    values: a list of texts, or a mapping of each to what it means. Raises ValueError, with what is wrong where, for
-    anything else, and for a name that two axes have.
+    values: a list, of each value its text or `{"value", "meaning"}`; its order is that of the axis.
+
+    Raises ValueError, with what is wrong where, for anything else, and for a name that two axes have.
     """
     rows = written.get("axes") if isinstance(written, Mapping) else written
     if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
@@ -167,15 +169,20 @@ def _attribute(row: Any) -> Attribute:
     keys = {"name", "question", "values"}
     if not isinstance(row, Mapping) or set(row) != keys:
         raise ValueError(f"an axis is an object with the keys name, question and values, and this is {row!r:.120}")
-    values = row["values"]
-    if isinstance(values, Sequence) and not isinstance(values, str):
-        if strange := [value for value in values if not isinstance(value, str)]:
-            raise ValueError(f"the values of the axis {row['name']!r} are texts, and one is {strange[0]!r:.60}")
-        _check_different(f"the axis {row['name']!r} lists the value", values)
-        values = dict.fromkeys(values, "")
-    if not isinstance(values, Mapping):
-        raise ValueError(f"the values of the axis {row['name']!r} are a list or a mapping, and not {values!r:.60}")
-    return Attribute(row["name"], row["question"], values)
+    whose, values = f"the axis {row['name']!r}", row["values"]
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise ValueError(f"the values of {whose} are a list, and not {values!r:.60}")
+    pairs = [_value(value, whose) for value in values]
+    _check_different(f"{whose} lists the value", [value for value, _ in pairs])  # a mapping would hide it
+    return Attribute(row["name"], row["question"], dict(pairs))
+
+
+def _value(said: Any, whose: str) -> tuple[str, str]:
+    """A value and what it means."""
+    value, meaning = (said.get("value"), said.get("meaning", "")) if isinstance(said, Mapping) else (said, "")
+    if not isinstance(value, str) or (isinstance(said, Mapping) and not set(said) <= {"value", "meaning"}):
+        raise ValueError(f'a value of {whose} is a text, or {{"value": ..., "meaning": ...}}, and not {said!r:.80}')
+    return value, meaning
 
 
 def _read(answer: Answer) -> Reading:
@@ -183,13 +190,10 @@ def _read(answer: Answer) -> Reading:
     if not answer.ok:
         return Reading(np.nan, {}, answer.error)
     try:
-        for axis in answer.data["axes"]:  # a mapping would hide what is listed twice
-            _check_different(f"the axis {axis['name']!r} lists the value", [v["value"] for v in axis["values"]])
-        rows = [{**axis, "values": {v["value"]: v["meaning"] for v in axis["values"]}} for axis in answer.data["axes"]]
-        attributes(rows)
+        attributes(answer.data)
     except ValueError as error:
         return Reading(np.nan, {}, str(error))
-    return Reading(1.0, {"axes": rows})
+    return Reading(1.0, {"axes": answer.data["axes"]})
 
 
 def _schema() -> dict[str, Any]:
