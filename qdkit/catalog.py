@@ -430,17 +430,23 @@ def judge(domain: Any, model: Any | None) -> Any:
     return domain.judge(model) if hasattr(domain, "judge") else given
 
 
-def labelled(axes: Sequence[Any], judge: Any, model: Any | None) -> tuple[Any, Any]:
+def labelled(domain: Any, axes: Sequence[Any], judge: Any, model: Any | None) -> tuple[Any, Any]:
     """The grid of axes of labels (`feedback.Attribute`), and a panel that places in it what `judge` judges.
 
     Who places is the model; where there is none, the vectors of texts: by `MiniLM`, or hashed n-grams without it.
+    Raises ValueError for a domain of numbers.
     """
+    import jax
+    import numpy as np
+
     from qdkit.archives import Grid
     from qdkit.encoder import MiniLM
     from qdkit.features import grams
     from qdkit.feedback import Panel
     from qdkit.stages import given
 
+    if isinstance(domain.seeds(jax.random.key(0), 1), np.ndarray):
+        raise ValueError(f"--axes are of texts, and {type(domain).__name__} searches numbers: leave them out")
     try:
         embed = grams if model is not None else MiniLM()
     except ImportError:

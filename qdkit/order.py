@@ -102,8 +102,10 @@ class Order:
         cells = catalog.ARCHIVES[self.archive]
         judging = self._judge()
         judge = catalog.judge(domain, judging)
+        if self.judge and not self.axes and not hasattr(domain, "judge"):
+            raise ValueError(f"{self.domain} says itself how good a candidate is: leave out --judge {self.judge}")
         if self.axes:
-            archive, judge = catalog.labelled(attributes(self.axes), judge, judging)
+            archive, judge = catalog.labelled(domain, attributes(self.axes), judge, judging)
         else:
             archive = cells(domain, **self._mine(cells))
         archive = catalog.islands(archive, **self._mine(catalog.islands))

@@ -287,16 +287,18 @@ def test_who_judges_is_named_beside_who_writes(here, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--axes", "no.json"), "No such file"),
-        (("--axes", "bad.json"), "bad.json holds no axes: .*has 1 values"),
-        (("--axes", "broken.json"), "broken.json holds no axes"),
-        (("--axes", "axes.json", "--archive", "cvt"), "leave out --archive"),
-        (("--axes", "axes.json", "--shape", "2", "2"), "leave out --archive"),
+        (("words", "--judge", "m"), "words says itself how good a candidate is: leave out --judge m"),
+        (("arm", "--axes", "axes.json"), "of texts, and Arm searches numbers"),
+        (("poetry", "--axes", "no.json"), "No such file"),
+        (("poetry", "--axes", "bad.json"), "bad.json holds no axes: .*has 1 values"),
+        (("poetry", "--axes", "broken.json"), "broken.json holds no axes"),
+        (("poetry", "--axes", "axes.json", "--archive", "cvt"), "leave out --archive"),
+        (("poetry", "--axes", "axes.json", "--shape", "2", "2"), "leave out --archive"),
     ],
 )
 def test_axes_that_cannot_be_searched_are_refused(here, capsys, words, why):
     """In a sentence, before there is a folder."""
     (here / "bad.json").write_text(json.dumps([{**PLACE, "values": ["sea"]}]))
     (here / "broken.json").write_text("{")
-    assert re.search(why, " ".join(refused(capsys, "run", "poetry", *words, "--out", "r").split()))
+    assert re.search(why, " ".join(refused(capsys, "run", *words, "--out", "r").split()))
     assert not (here / "r").exists()
