@@ -127,8 +127,11 @@ def attributes(written: Any) -> tuple[Attribute, ...]:
 def proposed(ask: Ask, task: str, samples: Sequence[str], n: int = 3) -> tuple[Attribute, ...]:
     """The axes that a model proposes, having seen some samples (the first 20) of what is written for a task.
 
-    One question, and one more with what was wrong with the answer. Raises RuntimeError if no axes come of it.
+    One question, and one more with what was wrong with the answer. Raises RuntimeError if no axes come of it, and
+    ValueError where there are no samples, or fewer than one axis is asked for.
     """
+    if not samples or n < 1:
+        raise ValueError(f"{n} axes from {len(samples)} samples: ask for one or more, and show one or more")
     shown = "\n\n".join(fence(sample[:SHOWN]) for sample in samples[:SAMPLES])
     prompt = form("attributes", task=fence(task), samples=shown, n=str(n), none=NONE)
     said = asked(ask, Question(prompt, schema=_schema()), _read)
