@@ -23,6 +23,7 @@ _HOME = {
     "Judgement": "qdkit.types",
     "Lessons": "qdkit.lessons",
     "LLM": "qdkit.llm",
+    "MiniLM": "qdkit.encoder",
     "Operator": "qdkit.types",
     "Outcome": "qdkit.types",
     "Proposal": "qdkit.types",

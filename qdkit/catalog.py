@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -413,10 +413,13 @@ def operator(domain: Any, name: str | None) -> Callable[..., Any]:
 
 def asking(domain: Any, model: Any) -> Any:
     """The operator by which a model makes new candidates: the domain's own, edits of programs, else other texts."""
+    return domain.asking(model) if hasattr(domain, "asking") else rewriting(domain, model)
+
+
+def rewriting(domain: Any, model: Any) -> Any:
+    """The operator by which a model edits a program, or makes another text of one, whatever the cells are."""
     from qdkit.operators import Rewrite, programmer
 
-    if hasattr(domain, "asking"):
-        return domain.asking(model)
     if kind(domain) == "programs":
         return programmer(model, domain.task, domain.names)
     return Rewrite(model, prompt(domain))
@@ -427,6 +430,32 @@ def judge(domain: Any, model: Any | None) -> Any:
     from qdkit.stages import given
 
     return domain.judge(model) if hasattr(domain, "judge") else given
+
+
+def labelled(domain: Any, axes: Sequence[Any], judge: Any, model: Any | None) -> tuple[Any, Any]:
+    """The grid of axes of labels (`feedback.Attribute`), and a panel that places in it what `judge` judges.
+
+    Who places is the model; where there is none, the vectors of texts: by `MiniLM`, or hashed n-grams without it.
+    Raises ValueError for a domain of numbers.
+    """
+    import jax
+    import numpy as np
+
+    from qdkit.archives import Grid
+    from qdkit.encoder import MiniLM
+    from qdkit.features import grams
+    from qdkit.feedback import Panel
+    from qdkit.stages import given
+
+    if isinstance(domain.seeds(jax.random.key(0), 1), np.ndarray):
+        raise ValueError(f"--axes are of texts, and {type(domain).__name__} searches numbers: leave them out")
+    try:
+        embed = grams if model is not None else MiniLM()
+    except ImportError:
+        embed = grams  # what was used is in the notes of every candidate, and is printed
+    quality = None if judge is given else judge.quality if isinstance(judge, Panel) else judge
+    panel = Panel(quality, [axis.judge(model, embed) for axis in axes])
+    return Grid(tuple(map(len, panel.bounds)), panel.bounds, names=panel.names), panel
 
 
 def judges(reference: str, model: str | None) -> tuple[list[Any], list[str]]:

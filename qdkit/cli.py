@@ -15,10 +15,20 @@ from qdkit import __version__, catalog
 from qdkit.options import with_settings
 from qdkit.order import Order
 from qdkit.plain import visible
-from qdkit.printed import print_json, save, show_comparison, show_judgements, show_links, show_run
+from qdkit.printed import (
+    axes_summary,
+    print_json,
+    save,
+    show_axes,
+    show_comparison,
+    show_judgements,
+    show_links,
+    show_run,
+)
 from qdkit.record import Halt
 
 if TYPE_CHECKING:
+    from qdkit.feedback import Attribute
     from qdkit.search import Search
     from qdkit.seen import Seen
     from qdkit.stopping import Stop
@@ -35,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> None:
     app = App(name="qdkit", help=HELP, version=__version__)
     try:
         app.command(with_settings(run, words[1:] if words[:1] == ["run"] else []), name="run")
-        for command in (resume, show, rate, judgements, validate, open_lockbox, compare, audit, doctor):
+        for command in (resume, show, rate, judgements, validate, open_lockbox, compare, audit, axes, doctor):
             app.command(command)
         app(words)
     except (KeyError, IndexError):
@@ -64,6 +74,8 @@ def run(
     archive: Literal["grid", "cvt"] = "grid",
     operator: str | None = None,
     model: Annotated[list[str] | None, Parameter(negative="")] = None,
+    judge: str | None = None,
+    axes: Path | None = None,
     in_flight: int | None = None,
     budget: str | None = None,
     baseline: Baseline | None = None,
@@ -99,6 +111,11 @@ def run(
     model
         A language model that makes new texts; several may be named. It is asked at OPENAI_BASE_URL, or at OpenAI with
         the key in OPENAI_API_KEY.
+    judge
+        The language model that judges; the first --model where left out. `measures` judges without one.
+    axes
+        A file of axes (see `qdkit axes`) that take the place of the domain's own: a cell for each combination of their
+        values. The model that judges says which value a text has; without one, vectors of texts do.
     in_flight
         How many steps are worked on at once; 1 where left out, 16 with models.
     budget
@@ -119,7 +136,8 @@ def run(
     domain = _runnable(domain, settings)
     models = tuple(model or ())
     said = (domain, evaluations, seed, batch, archive, operator, models, in_flight, budget, baseline, novelty, compiled)
-    order, path = Order(*said, settings), out or _free_folder(domain)
+    placed = tuple(axis.plain() for axis in _axes(axes)) if axes else ()
+    order, path = Order(*said, settings, judge, placed), out or _free_folder(domain)
     until = order.until()  # before there is a folder: it may be refused
     search = _begun(order, path)
     _go(search, until)
@@ -181,7 +199,7 @@ def show(
     seen = load(run)
     seen.domain = seen.domain or _drawing(seen, domain)
     if as_json:
-        print_json(seen.summary())
+        print_json({**seen.summary(), **axes_summary(seen)})
     else:
         show_run(seen, run)
 
@@ -393,6 +411,42 @@ def audit(
         print(made)
 
 
+def axes(
+    task: str,
+    /,
+    *,
+    samples: Path,
+    model: str,
+    number: int = 3,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("axes.json"),
+) -> None:
+    """Have a model propose axes on which texts can differ, as a file to edit: then `qdkit run DOMAIN --axes FILE`.
+
+    Parameters
+    ----------
+    task
+        What the texts are written for, in words.
+    samples
+        What was written so far: a file with a JSON text on each line, of which the first 20 are shown.
+    model
+        The language model that proposes.
+    number
+        How many axes.
+    out
+        The file, which is not there yet.
+    """
+    from qdkit.feedback import proposed
+    from qdkit.llm import LLM
+
+    if out.exists():
+        raise ValueError(f"{out} is there already, perhaps edited: name another file, --out FILE")
+    found = proposed(LLM(model), task, [text for text, _ in _labelled(samples)], number)
+    written = {"task": task, "axes": [axis.plain() for axis in found]}
+    out.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    show_axes(found)
+    print(visible(f"kept in {out}: edit it, and search on these axes with `qdkit run DOMAIN --axes {out}`"))
+
+
 def doctor(*, model: str | None = None) -> None:
     """Say what is installed, on which devices jax computes, and what each missing extra would add.
 
@@ -404,6 +458,16 @@ def doctor(*, model: str | None = None) -> None:
     from qdkit.doctor import report
 
     report(model)
+
+
+def _axes(path: Path) -> tuple[Attribute, ...]:
+    """The axes in a file. Raises ValueError, with what is wrong, for a file that holds none."""
+    from qdkit.feedback import attributes
+
+    try:
+        return attributes(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} holds no axes: {error}") from None
 
 
 def _labelled(path: Path) -> list[tuple[str, Any]]:

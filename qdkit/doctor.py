@@ -39,6 +39,7 @@ def report(model: str | None = None) -> None:
             name != "ribs.visualize" or find_spec("seaborn") is not None
         )
         table.add_row(name, "installed" if there else escape(f"not installed: `{command}` adds {adds}"))
+    table.add_row("encoder", escape(_encoder()))
     for ability, found in _abilities(model).items() if model else ():
         table.add_row(escape(ability), escape(found))
     print(table)
@@ -54,6 +55,19 @@ def _abilities(model: str) -> dict[str, str]:
     answered = f"answers as {found.model} in {found.seconds:.2f} s" if found.model else "does not answer"
     price = "known" if found.priced else "unknown: a budget in dollars needs prices={...} (in Python)"
     return {model: answered, **{name: error or "yes" for name, error in tried.items()}, "price": price}
+
+
+def _encoder() -> str:
+    """Whether texts can become vectors here, and by which weights."""
+    from qdkit.encoder import INSTALL, NAME, MiniLM, known
+
+    try:
+        folder = MiniLM().folder
+    except (ImportError, ValueError) as error:
+        both = " and ".join(f"`{command}`" for command in INSTALL)
+        return f"none ({error}): {both} add vectors of texts by {NAME}, in the place of hashed n-grams"
+    assert folder is not None
+    return f"{NAME}, the published weights" if known(folder) else f"other weights than the published, in {folder}"
 
 
 def _version(name: str) -> str:

@@ -24,12 +24,16 @@ LIMITS: dict[str, dict[str, Any]] = {
     "models": {"evaluations": 1000},
 }
 
+MEASURES = "measures"  # judge by what can be counted, whatever makes the texts
+
 
 @dataclass(frozen=True)
 class Order:
     """A search in words and numbers; see `qdkit run --help` for what each of them means.
 
     settings: the options of the domain, the archive and the operator, by name.
+    judge: the model that judges; the first of those that make texts where None, and none where it is `measures`.
+    axes: axes of labels in the place of the domain's own, as `feedback.Attribute.plain` writes them.
     """
 
     domain: str
@@ -45,6 +49,16 @@ class Order:
     novelty: str = "distinct"
     compiled: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    judge: str | None = None
+    axes: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        cells = [name for name in ("shape", "cells") if self.settings.get(name) is not None]
+        if self.axes and (cells or self.archive != "grid"):
+            raise ValueError(
+                "with --axes there is a cell for each combination of their values: leave out --archive, "
+                "--shape and --cells"
+            )
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Order:
@@ -70,7 +84,7 @@ class Order:
     @property
     def kind(self) -> str:
         """What decides the defaults."""
-        return "models" if self.model else catalog.kind(catalog.found(self.domain))
+        return "models" if self.model or self._judge() else catalog.kind(catalog.found(self.domain))
 
     def part(self) -> Any:
         """The domain."""
@@ -79,6 +93,7 @@ class Order:
 
     def search(self, run: Path, *, resume: bool = False) -> Search:
         """The search, in its folder."""
+        from qdkit.feedback import attributes
         from qdkit.llm import LLM
         from qdkit.parents import Uniform
         from qdkit.search import Search
@@ -88,16 +103,23 @@ class Order:
         budget = self.limits()
         domain = self.part()
         cells = catalog.ARCHIVES[self.archive]
-        archive = cells(domain, **self._mine(cells))
+        judging = self._judge()
+        judge = catalog.judge(domain, judging)
+        if self.judge and not self.axes and not hasattr(domain, "judge"):
+            raise ValueError(f"{self.domain} says itself how good a candidate is: leave out --judge {self.judge}")
+        if self.axes:
+            archive, judge = catalog.labelled(domain, attributes(self.axes), judge, judging)
+        else:
+            archive = cells(domain, **self._mine(cells))
         archive = catalog.islands(archive, **self._mine(catalog.islands))
         models = [LLM(name) for name in self.model]
         archive, operator = catalog.baseline(self.baseline, domain, archive, self._operator(domain, batch, models))
-        at_once = 16 if self.model and self.baseline != "chain" else 1
+        at_once = 16 if (self.model or judging) and self.baseline != "chain" else 1
         in_flight = at_once if self.in_flight is None else self.in_flight
         place: dict[str, Any] = {"budget": budget, "run": run, "resume": resume}
         place["novelty"] = None if self.novelty == "none" else self.novelty
         steering: dict[str, Any] = {
-            "judge": catalog.judge(domain, next(iter(models), None)),
+            "judge": judge,
             "parents": catalog.parents(domain, self.kind in ("programs", "models"), **self._mine(catalog.parents)),
             "lessons": catalog.lessons(domain, next(iter(models), None), **self._mine(catalog.lessons)),
         }
@@ -105,6 +127,13 @@ class Order:
             steering = {name: part for name, part in steering.items() if part not in (given, Uniform(), None)}
             place["compiled"] = True
         return Search(domain, archive, operator, batch=batch, seed=self.seed, in_flight=in_flight, **steering, **place)
+
+    def _judge(self) -> Any:
+        """The model that judges, or None."""
+        from qdkit.llm import LLM
+
+        name = self.judge or next(iter(self.model), MEASURES)
+        return None if name == MEASURES else LLM(name)
 
     def _usual(self) -> dict[str, Any]:
         """What holds where nothing is said: the domain's own, else that of its kind."""
@@ -124,7 +153,8 @@ class Order:
         from qdkit.operators import Portfolio
         from qdkit.rewards import Dollars
 
-        asked = [catalog.asking(domain, model) for model in models]
+        asking = catalog.rewriting if self.axes else catalog.asking  # a domain's own may read the cells as its own
+        asked = [asking(domain, model) for model in models]
         if self.operator is not None or not asked or catalog.kind(domain) == "programs":
             made = catalog.operator(domain, self.operator)
             asked.append(made(domain, batch, **self._mine(made)))

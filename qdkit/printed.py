@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from qdkit.plain import plain, visible
 
 if TYPE_CHECKING:
     from qdkit.comparison import Comparison, Difference, Spread
+    from qdkit.feedback import Attribute
     from qdkit.seen import Seen
 
 
@@ -31,6 +33,8 @@ def show_run(seen: Seen, path: Path) -> None:
     pictured = hasattr(seen.domain, "png")
     if (said := viz.judged(seen.pool.notes) if pictured else viz.texts(seen)) is not None:
         print(said)
+    if placed := axes_summary(seen):
+        print(*_axes_lines(placed["axes"], placed["vary_next"]), sep="\n")
     try:
         save(viz.overview(seen), path / "overview.png")
         print(Text(visible(f"drawn: {path / 'overview.png'}")))
@@ -42,6 +46,57 @@ def show_run(seen: Seen, path: Path) -> None:
             print(Text(visible(f"drawn: {path / 'sheet.png'}")))
     except OSError as error:
         print(Text(visible(f"not drawn: the pictures cannot be written into {path} ({error.strerror})")))
+
+
+def axes_summary(seen: Seen) -> dict[str, Any]:
+    """How evenly candidates fall on the axes that a run was ordered with, who placed them, and what to vary next.
+
+    Of an axis: `entropy._asdict()` and `by`. Empty for a run with none.
+    """
+    from qdkit.feedback import attributes, evenness, vary_next
+
+    orders = [value for _, kind, value in seen.ledger.events() if kind == "order"]
+    if not orders or not orders[0].get("axes"):
+        return {}
+    axes = attributes(orders[0]["axes"])
+    notes = [note for batch in seen.ledger.batches() for note in batch.notes]
+    told = [note.get("judged", {}) for note in notes]
+    by = {axis.name: Counter(_who(judged[axis.name]) for judged in told if axis.name in judged) for axis in axes}
+    found = {name: {**entropy._asdict(), "by": dict(by[name])} for name, entropy in evenness(axes, notes).items()}
+    least = vary_next(axes, notes)
+    return {"axes": found, "vary_next": least and {"axis": least.attribute.name, "value": least.label}}
+
+
+def show_axes(axes: Sequence[Attribute]) -> None:
+    """Axes, their questions and values, as a table."""
+    from rich import print
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("axis", "question", "values", box=None, pad_edge=False)
+    for axis in axes:
+        table.add_row(*(Text(visible(said)) for said in (axis.name, axis.question, ", ".join(axis.labels))))
+    print(table)
+
+
+def _axes_lines(axes: dict[str, dict[str, Any]], least: dict[str, str] | None) -> list[Any]:
+    from rich.text import Text
+
+    lines = []
+    for name, found in axes.items():
+        by = ", ".join(f"{count:,} by {who}" for who, count in found["by"].items()) or "nobody"
+        even = (
+            f"evenness {_in_words(found['normalised'])}, {found['effective']:.1f} of {found['values']} values in effect"
+        )
+        outside = found["outside"] if found["outside"] == found["outside"] else 0.0
+        lines.append(f"axis {name}: {even}, {outside:.0%} fit none; placed: {by}")
+    if least:
+        lines.append(f"vary next: {least['axis']}, {least['value']}")
+    return [Text(visible(line)) for line in lines]
+
+
+def _who(told: dict[str, Any]) -> str:
+    return " of ".join(str(told[part]) for part in ("by", "model") if told.get(part)) or "nobody"
 
 
 def save(figure: Any, path: Path) -> None:

@@ -42,6 +42,14 @@ def own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def strangers():
+    """No test knows what a server that stood at the same port did in another."""
+    from qdkit.llm import pace
+
+    pace._PACES.clear()
+
+
 def local(host: str | bytes | None) -> bool:
     """Whether a host is this machine, by its address or as `localhost`."""
     name = host.decode() if isinstance(host, bytes) else host

@@ -35,6 +35,7 @@ FLOORS = (
         "metrics",
         "features",
         "noise",
+        "encoder",
     },
     {"novelty", "ledger", "levels", "looks", "parts", "operators", "feedback", "stages", "lessons", "stopping"},
     {
@@ -68,6 +69,7 @@ LIGHT = {
     "bandits",
     "metrics",
     "features",
+    "encoder",
     "shown",
     "flow",
     "budget",

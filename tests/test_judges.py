@@ -20,8 +20,10 @@ from qdkit.feedback.label import NONE
 from qdkit.feedback.logprobs import Share, shares
 from qdkit.feedback.panel import judgement_of
 from qdkit.feedback.rating import score_in
-from qdkit.llm import ModelError, Token, Unanswered
+from qdkit.llm import ModelError, Token, Unable, Unanswered
+from qdkit.plain import to_json
 from qdkit.testing import FAULTS, ModelServer, Reply, likely
+from qdkit.testing.replies import error
 from qdkit.types import Batch, Proposal
 
 from .worlds import Chatter
@@ -656,3 +658,163 @@ def test_a_judge_that_is_left_without_an_answer_says_so():
     made = judgement_of(lost, KEY, batch_of("waves"))
     assert made.outcome.tolist() == ["infrastructure"] and made.notes[0]["error"] == "lost: no embeddings"
     assert score_in("", 1, 10) is None and Reply().text == ""
+
+
+# Servers that do not do all that is asked.
+
+NO_LOGPROBS = FAULTS["bad request"]
+NO_SCHEMA = error(400, "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model")
+
+
+def poor(body):
+    """A server that refuses both, and marks every text by its length where it is asked in words."""
+    if "logprobs" in body:
+        return NO_LOGPROBS
+    if "response_format" in body:
+        return NO_SCHEMA
+    return rated(1 + len(body["messages"][0]["content"].split("```")[1]) % 10)
+
+
+def test_a_chain_goes_on_where_a_server_refuses_log_probabilities(asked):
+    """HTTP 400 for them is no mistake of the run: the next judge is asked, and the notes tell why; it is asked once."""
+    model, server = asked(lambda body: NO_LOGPROBS if "logprobs" in body else rated(10))
+    chain = Fallback([Probability(model, QUESTION), Rating(model, QUESTION)])
+    rows = said(chain, "waves", "foam")
+    assert [row[:2] for row in rows] == [(1.0, "ok"), (1.0, "ok")] and {row[2]["by"] for row in rows} == {"rating"}
+    assert "Unsupported parameter: 'logprobs'" in rows[1][2]["before"][0]["error"]
+    assert said(chain, "salt")[0][0] == 1.0
+    assert [exchange.status for exchange in server.log] == [400, 200, 200, 200]  # what was refused is not sent again
+
+
+@pytest.mark.parametrize("chain", [False, True])
+def test_a_judge_that_cannot_do_without_log_probabilities_stops_the_run(asked, chain):
+    """With what to do, also where it is the last of a chain."""
+    model, _ = asked(lambda body: NO_LOGPROBS)
+    judge = Probability(model, QUESTION)
+    with pytest.raises(Unable, match=r"logprobs.*judge by a Rating"):
+        said(Fallback([judge]) if chain else judge, "waves")
+
+
+@pytest.mark.parametrize("kind", ["rating", "rubric", "label", "pairwise"])
+def test_a_server_that_knows_no_schema_is_asked_in_words(asked, kind):
+    """HTTP 400 for json_schema: the schema goes into the prompt, and the answer is held to it all the same."""
+    model, server = asked(lambda body: NO_SCHEMA if "response_format" in body else GOOD[kind])
+    ((value, outcome, notes, _),) = said(JUDGES[kind](model), "waves")
+    assert math.isfinite(value) and outcome == "ok" and notes["tries"] == 1
+    refused, first, *more = server.log
+    schema = refused.body["response_format"]["json_schema"]["schema"]
+    assert f"Answer with JSON alone, of this schema:\n\n{to_json(schema)}" in first.body["messages"][-1]["content"]
+    assert all("response_format" not in exchange.body for exchange in (first, *more))
+
+
+def test_an_answer_in_words_of_the_wrong_form_is_sent_back(asked):
+    """As with a schema: the second try is told what was wrong with the first."""
+    model, server = asked([NO_SCHEMA, "a fine poem", rated(7)])
+    ((value, _, notes, _),) = said(Rating(model, QUESTION), "waves")
+    assert value == 7 and notes["tries"] == 2 and "not JSON" in notes["refused"]
+    assert [message["role"] for message in server.log[-1].body["messages"]] == ["user", "assistant", "user"]
+
+
+def test_what_a_server_cannot_do_is_in_the_ledger(asked, run_folder):
+    """A run that was stopped goes on by it, at any number in flight, and asks nothing of it again."""
+
+    def made(**settings):
+        model, server = asked(poor)
+        chain = Fallback([Probability(model, QUESTION), Rating(model, QUESTION)])
+        kept = {"batch": 2, "seed": 1, "ahead": 8, **settings}
+        lengths = (lambda key, batch: np.array([len(text) for text in batch.genome], float),)
+        panel = Panel(chain, lengths)
+        return qdkit.Search(Sayings(), Grid((8,), ((0, 80),)), Chatter(), judge=panel, **kept), server
+
+    whole, _ = made()
+    dump = whole.run(12, progress=False).ledger.dump()
+    assert set(whole.ledger.outcomes()) <= {"ok", "rejected"}
+    beside, _ = made(in_flight=4)
+    assert beside.run(12, progress=False).ledger.dump() == dump
+    first, _ = made(run=run_folder)
+    for i, _ in enumerate(first.steps(12)):
+        if i == 4:
+            break
+    first.close()
+    again, server = made(run=run_folder, resume=True)
+    with again:
+        again.run(12 - len(again.commits), progress=False)
+        assert again.ledger.dump() == dump
+    assert [exchange.status for exchange in server.log].count(400) == 2
+
+
+def test_a_recording_tells_what_its_server_could_not_do(asked, tmp_path):
+    """It plays with neither key nor network, the refusals too."""
+    model, _ = asked(poor)
+    judge = lambda ask: Fallback([Probability(ask, QUESTION), Rating(ask, QUESTION)])
+    there = said(judge(qdkit.Recorded(model, tmp_path / "answers.jsonl")), "waves", "foam")
+    alone = LLM("m", base_url="http://127.0.0.1:9/v1", patience=0.1)
+    assert said(judge(qdkit.Recorded(alone, tmp_path / "answers.jsonl")), "waves", "foam") == there
+
+
+# The paths that were found on real servers, one by one (normal answers, bounds and refusals are above).
+
+PATHS = {
+    "two spellings are summed": (likely({"Yes": 0.4, " yes": 0.2, "no": 0.2}), Probability, 0.75),
+    "a label is not listed": (likely({"yes": 0.9, "maybe": 0.04}), Probability, 0.9 / 0.94),
+    "8/10": ("8/10", Rating, 8),
+    "another number before the score": ("It has 3 lines and a 2 for form. Score: 7", Rating, 7),
+    "fenced JSON of another case": ('```json\n{"rationale": "so", "label": "Haiku"}\n```', Label, 0),
+    "reasoning, then JSON": ('{"rationale": "2 of 10 at first", "score": 9}', Rating, 9),
+}
+LOST = {
+    "no log-probabilities": (FAULTS["null logprobs"], Probability, "told no log-probabilities"),
+    "no content but a refusal": (FAULTS["refusal"], Rating, "refused: I will not"),
+    "length, and nothing said": (Reply("", finish_reason="length"), Rating, "truncated: the limit of tokens"),
+    "a label outside the list": ('```json\n{"rationale": "so", "label": "Ode"}\n```', Label, "should be one of"),
+    "neither answer": (likely({"perhaps": 1.0}), Probability, "neither of 'yes' and 'no'"),
+}
+
+
+def one(kind, model):
+    return kind(model, QUESTION, labels=GENRES) if kind is Label else kind(model, QUESTION)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_a_server_may_send_is_read(asked, path):
+    """In its usual disguises, by the judge that meets it, after a 429."""
+    sent, kind, value = PATHS[path]
+    model, server = asked([FAULTS["busy"], sent])
+    assert said(one(kind, model), "waves")[0][0] == pytest.approx(value)
+    assert [exchange.status for exchange in server.log] == [429, 200]
+
+
+@pytest.mark.parametrize("path", LOST)
+def test_what_a_server_may_leave_out_is_never_made_up(asked, path):
+    """No value, and the reason in the notes."""
+    sent, kind, why = LOST[path]
+    model, _ = asked(lambda body: sent)
+    ((value, outcome, notes, error),) = said(one(kind, model), "waves")
+    assert math.isnan(value) and outcome == "invalid" and why in error and why in notes["error"]
+
+
+# Whose judgement it is.
+
+
+@every_judge
+def test_the_version_that_answered_is_in_every_record(asked, kind):
+    """Not the name that was asked for, which may mean another model tomorrow."""
+    good = GOOD[kind]
+    pinned = replace(good, model="m-2026-01-31") if isinstance(good, Reply) else Reply(good, model="m-2026-01-31")
+    model, _ = asked(lambda body: pinned)
+    ((_, _, notes, _),) = said(JUDGES[kind](model), "waves")
+    assert notes["model"] == "m-2026-01-31"
+
+
+@every_judge
+def test_a_rater_s_own_examples_come_before_what_is_judged(asked, kind):
+    """Each text within a fence, each answer in the form that is asked for, and the text to be judged last."""
+    model, server = asked(lambda body: GOOD[kind])
+    judge = WRITTEN[kind](model)
+    said(judge, "waves")
+    prompt = server.log[0].body["messages"][0]["content"]
+    *_, last = prompt.split("those whose judgement you are to follow")
+    for text, value in judge.examples:
+        assert f"Answer: {judge.as_answered(value)}" in last.partition("yours to judge")[0]
+        assert all(f"```\n{each}\n```" in prompt for each in ([text] if isinstance(text, str) else text))
+    assert "```\nwaves\n```" in last.partition("yours to judge")[2]

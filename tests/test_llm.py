@@ -20,6 +20,7 @@ from qdkit.llm import (
     ModelError,
     Question,
     Token,
+    Unable,
     Unanswered,
     Usage,
     answer_of,
@@ -727,7 +728,7 @@ def test_capabilities_are_found_by_asking():
 
     def old(body):
         if "response_format" in body:
-            return FAULTS["bad request"]
+            return error(400, "response_format is not supported")
         return Reply("red", logprobs=None)
 
     with ModelServer() as server:
@@ -736,6 +737,49 @@ def test_capabilities_are_found_by_asking():
         unable = capabilities(LLM("m", base_url=server.url))
     assert able[:5] == ("", "", "", "", "m") and able.priced
     assert (
-        unable.text == "" and "refuses the request" in unable.schema and unable.logprobs == "the server left them out"
+        unable.text == ""
+        and "response_format is not supported" in unable.schema
+        and unable.logprobs == "the server left them out"
     )
     assert not unable.priced
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "asked", "able"),
+    [
+        (400, "Unsupported parameter: 'logprobs'", {"logprobs": 5}, False),
+        (403, "You are not allowed to request logprobs from this model.", {"logprobs": 5}, False),
+        (422, "Requested sample logprobs of 20, which is greater than max allowed: 5", {"logprobs": 20}, False),
+        (400, "'response_format' of type 'json_schema' is not supported", {"schema": {"type": "object"}}, False),
+        (400, "Unsupported parameter: 'logprobs'", {"schema": {"type": "object"}}, True),  # nobody asked for them
+        (400, "Unsupported parameter: 'logprobs'", {}, True),
+        (400, "temperature must be at most 2", {"logprobs": 5}, True),
+        (401, "logprobs need a key", {"logprobs": 5}, True),
+    ],
+)
+def test_what_a_server_does_not_do_is_told_from_a_mistake(status, said, asked, able):
+    """By what was asked and what its refusal names; the one is recorded as an answer, and the other stops the run."""
+    with model(lambda body: error(status, said)) as (server, llm), recording(Tape()):
+        question = Question("red?", **asked)
+        if able:
+            with pytest.raises(ModelError) as raised:
+                llm.once(question)
+            assert not isinstance(raised.value, Unable)
+            return
+        answer = llm.once(question)
+        assert answer.outcome == "unable" and said in answer.error and answer.cost.calls == 0
+        again = llm.once(question)  # what is refused once is not sent again
+        assert replace(again, seconds=0) == replace(answer, seconds=0) and len(server.log) == 1
+
+
+def test_a_schema_in_words_stands_after_the_prompt_whatever_its_form():
+    """Of a text, of messages, or of one with images; the roles still alternate."""
+    schema = {"type": "object"}
+    for prompt, images in (
+        ("red?", ()),
+        ([{"role": "user", "content": "red?"}], ()),
+        ("red?", ["data:image/png;base64,"]),
+    ):
+        (message,) = Question(prompt, images=images, schema=schema, in_words=True).messages()
+        content = message["content"] if isinstance(message["content"], str) else message["content"][0]["text"]
+        assert content == 'red?\n\nAnswer with JSON alone, of this schema:\n\n{"type":"object"}'

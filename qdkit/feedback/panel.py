@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from qdkit.feedback.asking import by
+from qdkit.llm import Unable
 from qdkit.record import Unanswered
 from qdkit.types import Batch, Judge, Judgement, Key, Outcome
 
@@ -23,7 +24,9 @@ class Fallback:
     judges: the most trusted first, such as `Probability`, `Rating` and a measure without a model. They
       have one name. Values in other bounds are brought into those of the first: (v - low) / (high - low).
 
-    The notes of a candidate tell which of them judged it, and under `before` why the others did not.
+    A judge whose server does not do what it asks (log-probabilities) is passed over; where that is the last one
+    left, the run stops. The notes of a candidate tell which of them judged it, and under `before` why the others
+    did not.
     """
 
     judges: Sequence[Any]
@@ -63,7 +66,7 @@ class Fallback:
         for number, judge in enumerate(self.judges):
             if not len(missing):
                 break
-            said = judgement_of(judge, jax.random.fold_in(key, number), batch.take(missing))
+            said = self._judgement(number, jax.random.fold_in(key, number), batch.take(missing))
             value[missing] = self._in_bounds(judge, said.value)
             count[missing], outcome[missing] = said.count, said.outcome
             for i, told in zip(missing, said.notes or (), strict=True):
@@ -72,6 +75,21 @@ class Fallback:
             lost[missing] |= outcome[missing] == Outcome.INFRASTRUCTURE
         outcome[missing[lost[missing]]] = Outcome.INFRASTRUCTURE
         return Judgement(value, count, notes, outcome=outcome)
+
+    def _judgement(self, number: int, key: Key, batch: Batch) -> Judgement:
+        judge = self.judges[number]
+        try:
+            return judgement_of(judge, key, batch)
+        except Unable as why:
+            if judge is self.judges[-1]:
+                raise
+            told = {"judged": {self.name: {"value": math.nan, "by": by(judge), "error": str(why)}}}
+            return Judgement(
+                np.full(len(batch), np.nan),
+                np.zeros(len(batch), int),
+                [told] * len(batch),
+                outcome=np.full(len(batch), Outcome.INVALID, "<U14"),
+            )
 
     def _in_bounds(self, judge: Any, value: np.ndarray) -> np.ndarray:
         """Values of a judge in the bounds of the first."""

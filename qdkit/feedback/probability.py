@@ -24,7 +24,7 @@ class Probability(Asking):
     `p = exp(l1) / (exp(l1) + exp(l2))`, each `exp(l)` summed over the listed tokens that spell the
     answer. The notes tell `mass`, their sum, and whether the value is `censored`: an answer that is
     not listed is known only to be less probable than what is. Where the server tells no log-probabilities
-    there is no value (see `Fallback`); one that refuses to be asked for them stops the run: take a `Rating`.
+    there is no value; one that refuses to be asked for them stops the run, but within a `Fallback`.
     """
 
     yes: str | tuple[str, ...] = "yes"

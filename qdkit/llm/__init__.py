@@ -9,7 +9,7 @@ of its task before its answer is used.
 from qdkit.llm.answer import Answer, AnswerOutcome, Token, Usage
 from qdkit.llm.capabilities import Capabilities, capabilities
 from qdkit.llm.embedder import Embedder
-from qdkit.llm.fault import ModelError
+from qdkit.llm.fault import ModelError, Unable
 from qdkit.llm.model import LLM, Ask, Model, answer_of
 from qdkit.llm.pace import Limits
 from qdkit.llm.question import Question, bytes_of, data_url
@@ -29,6 +29,7 @@ __all__ = [
     "Question",
     "Recorded",
     "Token",
+    "Unable",
     "Unanswered",
     "Usage",
     "answer_of",

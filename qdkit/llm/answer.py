@@ -30,6 +30,7 @@ class AnswerOutcome(StrEnum):
     EMPTY = "empty"  # nothing was said
     BLIND = "blind"  # the question shows a picture, and whoever was asked sees none
     INVALID = "invalid"  # it does not fit the schema that was asked for
+    UNABLE = "unable"  # the server does not do what the question asks of it: log-probabilities, a JSON schema
     INFRASTRUCTURE = "infrastructure"  # no answer came: a server's fault, never the candidate's
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from qdkit.llm.answer import Usage, read_usage
 from qdkit.llm.client import Server
-from qdkit.llm.fault import Fault, Kind, ModelError, mend, without_sight
+from qdkit.llm.fault import Fault, Kind, ModelError, feature_of, mend, understood, without_sight
 from qdkit.llm.pace import Limits, OutOfPatience, Turn, pace_of
 from qdkit.llm.question import pictured, recordable
 from qdkit.record import NOTHING, Cost, current
@@ -52,7 +52,8 @@ class Call:
 class Heard(NamedTuple):
     """What came of a call.
 
-    reply: the server's; the fault, where it refused the question or its pictures; None where no answer came.
+    reply: the server's; the fault, where it is the answer: its filter refused the question, its model sees no
+      pictures, or it does not do what was asked; None where no answer came.
     error: why none came. cost: of all attempts. seconds: of the last.
     """
 
@@ -101,15 +102,21 @@ def _attempt(
     record = current()
     with record.reserve(call.most) as spend:
         started = time.perf_counter()
-        heard = call.server.post(call.path, call.body, call.timeout)
+        refused = pace_of(call.server.base_url, call.body["model"]).refused
+        feature = feature_of(call.body)
+        heard: JSON | Fault | None = refused.get(feature)
+        if heard is None:
+            heard = understood(call.server.post(call.path, call.body, call.timeout), call.body)
+            if isinstance(heard, Fault) and pictured(call.body.get("messages", ())):
+                heard = without_sight(heard)
+            turn.heard = heard
         seconds = time.perf_counter() - started
-        if isinstance(heard, Fault) and pictured(call.body.get("messages", ())):
-            heard = without_sight(heard)
-        turn.heard = heard
         cost = call.cost(heard)
         spend(cost)
-        if isinstance(heard, Fault) and heard.kind not in (Kind.FILTERED, Kind.BLIND):
+        if isinstance(heard, Fault) and heard.kind not in (Kind.FILTERED, Kind.BLIND, Kind.UNABLE):
             return None, cost
+        if isinstance(heard, Fault) and heard.kind == Kind.UNABLE and feature is not None:
+            refused[feature] = heard
         answer = worded(Heard(heard, "", lost + cost, seconds))
         record.keep(asked, answer)
     return answer, cost

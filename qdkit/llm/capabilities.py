@@ -52,7 +52,7 @@ def capabilities(llm: LLM, embeddings: str | None = None) -> Capabilities:
 
 def _missing(llm: LLM, question: Question) -> str:
     try:
-        answer = llm.ask(question)
+        answer = llm.once(question)
     except ModelError as error:
         return str(error)
     if question.logprobs and answer.ok and answer.logprobs is None:

@@ -16,6 +16,13 @@ class ModelError(Halt):
     """A fault that asking again does not mend, so the run stops; the message says what does."""
 
 
+class Unable(ModelError):
+    """The server does not do what was asked of it, log-probabilities say, and will not the next time either.
+
+    Whoever can do without may go on (`feedback.Fallback` asks its next judge).
+    """
+
+
 class Kind(StrEnum):
     """What a fault asks for."""
 
@@ -24,7 +31,13 @@ class Kind(StrEnum):
     LOST = "lost"  # as DOWN, but the work may have been done and charged
     FILTERED = "filtered"  # the server's filter refuses this question: that is its answer
     BLIND = "blind"  # the server, or its model, takes no pictures: that is its answer
+    UNABLE = "unable"  # the server does not do what this form of a question asks: that is its answer
     WRONG = "wrong"  # the request or its settings are at fault: stop
+
+
+# What a question may ask that not every server does, and how servers call it when they refuse.
+FEATURES = {"logprobs": ("logprob", "log prob"), "response_format": ("response_format", "json_schema", "schema")}
+REFUSALS = (400, 403, 404, 405, 415, 422)  # of HTTP
 
 
 class Fault(NamedTuple):
@@ -69,6 +82,20 @@ def without_sight(fault: Fault) -> Fault:
     signs = ("image", "vision", "multimodal", "multi-modal", "content type", "must be a string", "expected a string")
     told = fault.status >= 400 and any(sign in fault.said.lower() for sign in signs)
     return fault._replace(kind=Kind.BLIND) if told and fault.kind in (Kind.WRONG, Kind.DOWN) else fault
+
+
+def feature_of(body: Mapping[str, Any]) -> str | None:
+    """What a request asks that not every server does."""
+    return next((feature for feature in FEATURES if feature in body), None)
+
+
+def understood(heard: Mapping[str, Any] | Fault, body: Mapping[str, Any]) -> Mapping[str, Any] | Fault:
+    """What was heard; a request that was refused for what not every server does is no mistake but `UNABLE`."""
+    feature = feature_of(body)
+    if feature is None or not isinstance(heard, Fault) or heard.kind != Kind.WRONG or heard.status not in REFUSALS:
+        return heard
+    named = any(word in heard.said.lower() for word in FEATURES[feature])
+    return heard._replace(kind=Kind.UNABLE) if named else heard
 
 
 def _sent(error: Exception) -> Kind:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from qdkit.llm.answer import Answer, AnswerOutcome, Usage, answer_in, read_answer, read_usage
 from qdkit.llm.call import Call, Heard, recorded
 from qdkit.llm.client import OPENAI, Server, server_at
-from qdkit.llm.fault import Fault, Kind, ModelError
+from qdkit.llm.fault import Fault, Kind, ModelError, Unable
 from qdkit.llm.pace import UNLIMITED, Limits
 from qdkit.llm.prices import Prices, checked, dollars
 from qdkit.llm.question import Message, Question
@@ -78,14 +78,17 @@ class LLM:
         """The answer, good or not: see `Answer.outcome`.
 
         Raises ModelError for what asking again does not mend, such as a bad key, an unknown model or a
-        prompt too long for it, and Exhausted if the budget does not cover it.
+        prompt too long for it, and Exhausted if the budget does not cover it; Unable, which is a ModelError,
+        from a server that refuses to tell log-probabilities. One that knows no JSON schema is asked in words.
         """
-        question = Question.of(question)
-        body = self.body(question)
-        call = self._call(body)
-        return Answer.from_json(recorded(call, lambda heard: _answer(question, heard).to_json()))
+        return as_far_as_able(self.once, Question.of(question))
 
     __call__ = ask
+
+    def once(self, question: Question) -> Answer:
+        """As `ask`, but where the server does not do what the question asks of it the answer is `UNABLE`."""
+        call = self._call(self.body(question))
+        return Answer.from_json(recorded(call, lambda heard: _answer(question, heard).to_json()))
 
     @property
     def reachable(self) -> bool:
@@ -107,7 +110,7 @@ class LLM:
         body |= {"temperature": warmth} if warmth is not None else {}
         body |= {"seed": question.seed} if question.seed is not None else {}
         body |= {"logprobs": True, "top_logprobs": question.logprobs} if question.logprobs else {}
-        if question.schema is not None:
+        if question.schema is not None and not question.in_words:
             strict = question.schema.get("additionalProperties") is False
             form = {"name": "answer", "schema": question.schema, "strict": strict}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
@@ -141,6 +144,23 @@ class LLM:
             return "max_completion_tokens"
         host = urlsplit(self.server.base_url).hostname
         return "max_completion_tokens" if host == urlsplit(OPENAI).hostname else "max_tokens"
+
+
+def as_far_as_able(ask: Callable[[Question], Answer], question: Question) -> Answer:
+    """The answer of a server that may not do all that a question asks; a schema can be said in words.
+
+    Both calls are recorded, so that a run that is made again needs no server to know. Raises Unable for what
+    cannot be done without.
+    """
+    answer = ask(question)
+    if answer.outcome == AnswerOutcome.UNABLE and question.schema is not None:
+        answer = ask(replace(question, in_words=True))
+    if answer.outcome == AnswerOutcome.UNABLE:
+        raise Unable(
+            f"the server does not do what it was asked ({answer.error}): ask another server or, where it is "
+            "log-probabilities, judge by a Rating, alone or as the next of a Fallback"
+        )
+    return answer
 
 
 def answer_of(ask: Ask, question: str | Sequence[Message] | Question) -> Answer:
@@ -190,6 +210,7 @@ def _answer(question: Question, heard: Heard) -> Answer:
     if heard.reply is None:
         return Answer("", AnswerOutcome.INFRASTRUCTURE, heard.error, cost=heard.cost)
     if isinstance(heard.reply, Fault):
-        outcome = AnswerOutcome.BLIND if heard.reply.kind == Kind.BLIND else AnswerOutcome.FILTERED
+        answers = {Kind.BLIND: AnswerOutcome.BLIND, Kind.UNABLE: AnswerOutcome.UNABLE}
+        outcome = answers.get(heard.reply.kind, AnswerOutcome.FILTERED)
         return Answer("", outcome, heard.reply.said, cost=heard.cost, seconds=heard.seconds)
     return read_answer(heard.reply, question, read_usage(heard.reply), heard.cost, heard.seconds)

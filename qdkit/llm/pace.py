@@ -65,10 +65,13 @@ class Pace:
 
     A server that failed `OUTAGE` times in a row is down: then one call at a time tries it, at growing
     intervals, and all others wait for news. The jitter touches the timing alone, never a result.
+
+    refused: what the model was asked and its server does not do, by feature, with its answer; that is not sent again.
     """
 
     clock: Clock = field(default_factory=Clock)
     jitter: random.Random = field(default_factory=random.Random)
+    refused: dict[str | None, Fault] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._news = threading.Condition()

@@ -6,8 +6,13 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from qdkit.plain import to_json
+from qdkit.prompts import filled
+
+FORM = Path(__file__).parent / "schema.md"
 Message = Mapping[str, Any]
 
 
@@ -22,6 +27,7 @@ class Question:
     logprobs: how many alternatives to tell of each token, with log-probabilities; 0 asks for none.
     temperature, max_tokens: of this question alone; the model's own where None.
     seed: passed on to servers that know it.
+    in_words: the schema is said in the prompt, to a server that knows none.
     """
 
     prompt: str | Sequence[Message]
@@ -31,6 +37,7 @@ class Question:
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    in_words: bool = False
 
     @classmethod
     def of(cls, asked: str | Sequence[Message] | Question) -> Question:
@@ -41,6 +48,8 @@ class Question:
         """What is sent: the system's text first, the images last."""
         asked: list[Message]
         asked = [{"role": "user", "content": self.prompt}] if isinstance(self.prompt, str) else [*self.prompt]
+        if self.in_words and self.schema is not None:
+            asked[-1] = {**asked[-1], "content": _and(asked[-1]["content"], filled(FORM, schema=to_json(self.schema)))}
         if self.images:
             content = asked[-1]["content"]
             parts = [{"type": "text", "text": content}] if isinstance(content, str) else [*content]
@@ -96,6 +105,11 @@ def _digest(url: str) -> str:
         return url
     kind = url.removeprefix("data:").partition(",")[0].removesuffix(";base64")
     return f"data:{kind};sha256,{hashlib.sha256(url.encode()).hexdigest()}"
+
+
+def _and(content: str | Sequence[Mapping[str, Any]], more: str) -> str | list[Mapping[str, Any]]:
+    """The content of a message with another paragraph."""
+    return f"{content}\n\n{more}" if isinstance(content, str) else [*content, {"type": "text", "text": more}]
 
 
 def _texts(content: str | Sequence[Mapping[str, Any]]) -> list[str]:

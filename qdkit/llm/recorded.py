@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qdkit.llm.answer import Answer
-from qdkit.llm.model import LLM, Ask, answer_of, named
+from qdkit.llm.model import LLM, Ask, answer_of, as_far_as_able, named
 from qdkit.llm.question import Message, Question, recordable
 from qdkit.plain import to_json
 from qdkit.record import Halt, current
@@ -52,7 +52,11 @@ class Recorded:
 
     def ask(self, question: str | Sequence[Message] | Question) -> Answer:
         """The recorded answer, or a new one."""
-        question = Question.of(question)
+        return as_far_as_able(self._once, Question.of(question))
+
+    __call__ = ask
+
+    def _once(self, question: Question) -> Answer:
         line = self._recorded(question)
         if line is None:
             return self._new(question)
@@ -61,8 +65,6 @@ class Recorded:
         if known is None:
             record.keep(line["request"], line["answer"])
         return Answer.from_json(line["answer"] if known is None else known)
-
-    __call__ = ask
 
     def _recorded(self, question: Question) -> Line | None:
         key = _key(_asked(self._ask, question))
@@ -82,7 +84,7 @@ class Recorded:
                 f"{self._path} has no answer to {question.prompt!r:.80}, and there is no key or server to ask: "
                 "set OPENAI_API_KEY or OPENAI_BASE_URL, run again, and export the answers anew"
             )
-        answer = answer_of(self._ask, question)
+        answer = self._ask.once(question) if isinstance(self._ask, LLM) else answer_of(self._ask, question)
         if current().place is None:
             line = {"task": None, "call": None, "request": _asked(self._ask, question), "answer": answer.to_json()}
             with self._lock, self._path.open("a", encoding="utf-8") as file:
