@@ -23,7 +23,7 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs", "shown", "prompts"},
     {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards", "metrics", "features"},
-    {"novelty", "ledger", "levels", "operators", "feedback", "stages", "lessons", "stopping"},
+    {"novelty", "ledger", "levels", "operators", "feedback", "stages", "lessons", "stopping", "cluster"},
     {"parts", "seen", "progress", "taskrecord", "baselines", "choosing", "loop", *SHELVES},
     {"scan", "tasks"},
     {"search", "viz", "comparison"},
