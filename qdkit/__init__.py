@@ -33,7 +33,19 @@ _HOME = {
     "Shown": "qdkit.shown",
     "load": "qdkit.runs",
 }
-_ROOMS = ("archives", "domains", "feedback", "metrics", "operators", "parents", "stopping", "testing", "viz")
+_ROOMS = (
+    "archives",
+    "domains",
+    "feedback",
+    "metrics",
+    "operators",
+    "parents",
+    "peers",
+    "preferences",
+    "stopping",
+    "testing",
+    "viz",
+)
 
 __all__ = [*_HOME, *_ROOMS]
 

@@ -18,6 +18,7 @@ from qdkit.cluster import dask
 from qdkit.flow import Workers
 from qdkit.runs import load
 from qdkit.types import Outcome
+from tests.test_docs import blocks
 from tests.worlds import Chatter, Deadly, Points, Texts
 
 distributed = pytest.importorskip("distributed", reason="pip install 'qdkit[dask]'")
@@ -124,3 +125,12 @@ def test_without_the_extra_the_error_says_how_to_install_it():
     code = "import sys; sys.modules['distributed'] = None; from qdkit.cluster import dask; dask()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode and "pip install 'qdkit[dask]'" in done.stderr
+
+
+def test_the_page_on_scale_runs_as_it_stands(client):
+    """Its lines are Python, one after the other, with these two workers for a cluster."""
+    room = {"cluster": client}
+    ran = [text for language, about, text in blocks("scale.md") if language == "python" and about != "no-run"]
+    for text in ran:
+        exec(compile(text, "scale.md", "exec"), room)
+    assert len(ran) == 3

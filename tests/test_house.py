@@ -24,7 +24,7 @@ FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs", "shown", "prompts"},
     {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards", "metrics", "features"},
     {"novelty", "ledger", "levels", "operators", "feedback", "stages", "lessons", "stopping", "cluster"},
-    {"parts", "seen", "progress", "taskrecord", "baselines", "choosing", "loop", *SHELVES},
+    {"parts", "seen", "progress", "taskrecord", "baselines", "choosing", "loop", "preferences", *SHELVES},
     {"scan", "tasks"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor", "peers"},

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 UNBOUNDED = 12.0  # log-odds that no number of comparisons shows
+STEPS = 50  # of Newton; a dozen are enough where there is an end
 
 
 class Strengths(NamedTuple):
@@ -38,20 +39,41 @@ def strengths(
     # The likelihood does not know the mean of the strengths, and the judge's place only if it is asked for.
     ridge = np.diag([prior] * items + [prior if position else 1.0])
     ridge[:items, :items] += 1 / items
-    theta = np.zeros(items + 1)
-    for _ in range(50):  # Newton; the likelihood is concave
-        p = 1 / (1 + np.exp(-design @ theta))
-        gradient = design.T @ (y - p) - ridge @ theta
+    theta = likeliest(design, y, ridge)
+    if theta is None or np.abs(theta).max() > UNBOUNDED:
+        raise ValueError("something won or lost against all it was compared with, or never met the rest: give a prior")
+    return Strengths(theta[:items] - theta[:items].mean(), float(theta[items]))
+
+
+def likeliest(
+    design: np.ndarray,
+    won: np.ndarray,
+    ridge: np.ndarray,
+    weight: np.ndarray | float = 1.0,
+    start: np.ndarray | None = None,
+) -> np.ndarray | None:
+    """float `[k]`: the θ of greatest `Σ w (y log p + (1 - y) log(1 - p)) - θᵀRθ / 2` with `p = σ(Xθ)`, by Newton.
+
+    design: X, float `[n, k]`. won: y, float `[n]` in [0, 1]. ridge: R, float `[k, k]`. weight: w, float `[n]`.
+    start: where to begin. None where no finite θ is found, as there may be without a ridge.
+    """
+    theta = np.zeros(design.shape[1]) if start is None else start
+    for _ in range(STEPS):  # the likelihood is concave
+        p = chance(design @ theta)
+        gradient = design.T @ (weight * (won - p)) - ridge @ theta
         try:
-            step = np.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]) + ridge, gradient)
+            step = np.linalg.solve(design.T @ (design * (weight * p * (1 - p))[:, None]) + ridge, gradient)
         except np.linalg.LinAlgError:
-            break
-        theta += step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
+            return None
+        theta = theta + step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-9:
-            return Strengths(theta[:items] - theta[:items].mean(), float(theta[items]))
-        if np.abs(theta).max() > UNBOUNDED:
-            break
-    raise ValueError("something won or lost against all it was compared with, or never met the rest: give a prior")
+            return theta
+    return None
+
+
+def chance(odds: np.ndarray) -> np.ndarray:
+    """σ of log-odds, which may be of any size."""
+    return np.asarray((1 + np.tanh(odds / 2)) / 2)
 
 
 def win_rate(won: Sequence[float], stood_first: Sequence[bool], position: float) -> float:

@@ -138,7 +138,7 @@ class Panel:
             failed = np.asarray(placed.outcome) != Outcome.OK
             outcome[known[failed]] = np.asarray(placed.outcome)[failed]
             for i, told in zip(known, placed.notes or (), strict=True):
-                notes[i] = _together(notes[i], told)
+                notes[i] = together(notes[i], told)
         return Judgement(said.value, said.count, notes, features, outcome)
 
 
@@ -175,7 +175,7 @@ def _given(batch: Batch) -> Judgement:
     return Judgement(batch.objective, 1, [{}] * len(batch), outcome=np.full(len(batch), Outcome.OK, "<U14"))
 
 
-def _together(notes: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
+def together(notes: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
     """The notes of two judges; the first error is the one that is told."""
     return {**more, **notes, "judged": {**notes.get("judged", {}), **more.get("judged", {})}}
 
