@@ -27,7 +27,7 @@ from qdkit.operators import Arborescence, Evolution, Gaussian, Line, cma_mae
 
 HERE = Path(__file__).parent
 ROWS = HERE / "operators.jsonl"
-SEEDS, BATCH, STEPS = 5, 540, (40, 460)  # 21,600 and 248,400 evaluations
+SEEDS, BATCH, STEPS = 3, 540, (40, 460)  # 21,600 and 248,400 evaluations
 DOMAINS = {
     "sphere, 100": Sphere(100),
     "rastrigin, 100": Rastrigin(100),
@@ -48,8 +48,8 @@ def search(name: str, operator: str, seed: int) -> Any:
         "Line": (lambda: Line(step, 0.2, **limits), grid),
         "Evolution (CMA-ME)": (lambda: Evolution(step, **limits), grid),
         "cma_mae": (lambda: cma_mae(step, **limits), soft),
-        "Arborescence (CMA-MEGA)": (lambda: Arborescence(domain, step), grid),
-        "Arborescence (CMA-MAEGA)": (lambda: Arborescence(domain, step, ranker="imp", restart="basic"), soft),
+        "Arborescence (CMA-MEGA)": (lambda: Arborescence(domain, sigma=step), grid),
+        "Arborescence (CMA-MAEGA)": (lambda: Arborescence(domain, sigma=step, ranker="imp", restart="basic"), soft),
     }[operator]
     return Search(domain, archive, made(), batch=BATCH, seed=seed, compiled=True)
 
