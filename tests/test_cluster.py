@@ -1,0 +1,136 @@
+"""Evaluation on a cluster of Dask: the same run as here, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import qdkit
+from qdkit import Search
+from qdkit.archives import Grid
+from qdkit.cluster import dask
+from qdkit.flow import Workers
+from qdkit.runs import load
+from qdkit.types import Outcome
+from tests.test_docs import blocks
+from tests.worlds import Chatter, Deadly, Points, Texts
+
+distributed = pytest.importorskip("distributed", reason="pip install 'qdkit[dask]'")
+
+
+class Mortal(Texts):
+    """Texts, of which the first that is tried on the worker named in `victim` kills it, once."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return Mortal, (self.mark,)
+
+    def evaluate(self, genomes):
+        if len(genomes[0]) > 12 and not os.path.exists(self.mark):
+            with open(self.mark, "w") as file:
+                file.write(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().evaluate(genomes)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two worker processes on this machine, and a client of theirs."""
+    import dask as settings
+
+    with warnings.catch_warnings(), settings.config.set({"distributed.scheduler.allowed-failures": 1}):
+        warnings.simplefilter("ignore")  # of Dask's own
+        with (
+            distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+            distributed.Client(cluster, set_as_default=False) as client,
+        ):
+            yield client
+
+
+def texts(domain, **settings):
+    settings = {"batch": 4, "in_flight": 4, "seed": 3} | settings
+    return Search(domain, Grid((8, 5), Texts.bounds), Chatter(), **settings)
+
+
+def untitled(run):
+    """All that is in a run, but for the name of what was searched."""
+    return [line for line in run.ledger.dump().splitlines() if not line.startswith('["domain"')]
+
+
+def test_a_worker_killed_in_the_middle_of_a_run_costs_nothing(client, tmp_path):
+    """The run is that of a machine where nobody died: every candidate is there, and evaluated."""
+    with texts(Mortal(tmp_path / "killed"), executor=dask(client), run=tmp_path / "there") as search:
+        search.run(20, progress=False)
+    assert (tmp_path / "killed").exists(), "no worker was killed"
+    with texts(Texts(), run=tmp_path / "here") as here:
+        here.run(20, progress=False)
+    assert untitled(load(tmp_path / "there")) == untitled(load(tmp_path / "here"))
+    assert Outcome.INFRASTRUCTURE not in search.failures
+
+
+def test_a_candidate_that_kills_every_worker_is_an_infrastructure_fault(client):
+    """Dask gives up on it after some dead workers; its neighbours are evaluated."""
+    workers = Workers(dask(client))
+    tried = workers.attempt(Deadly(), ["a rose", "die", "the sea"])
+    workers.close()
+    found = [found for _, found in tried]
+    assert [found[0].objective, found[2].objective] == [[6.0], [7.0]]
+    assert found[1].outcome == "infrastructure" and "every worker that tried it died" in found[1].error
+
+
+def test_equal_genomes_are_tried_each_by_itself(client):
+    """A noisy domain is not told its first answer twice."""
+
+    class Noisy(Points):
+        def evaluate(self, genomes):
+            noise = float(np.random.default_rng().normal())
+            return qdkit.Evaluation([noise] * len(genomes), [[0.5, 0.5]] * len(genomes))
+
+    workers = Workers(dask(client))
+    (_, first), (_, second) = workers.attempt(Noisy(), np.zeros((2, 2)))
+    workers.close()
+    assert first.objective != second.objective
+
+
+def test_a_cluster_that_is_gone_is_connected_to_again(client):
+    """After its executor was shut down the next evaluation makes another."""
+    workers = Workers(dask(client.scheduler.address))
+    assert workers.attempt(Points(), np.full((1, 2), 0.25))[0][1].objective.tolist() == [0.5]
+    workers._executor.shutdown()
+    assert workers.attempt(Points(), np.full((1, 2), 0.25))[0][1].objective.tolist() == [0.5]
+    workers.close()
+
+
+def test_no_scheduler_is_a_sentence():
+    """Where nobody answers, the search says so at the door."""
+    import dask as settings
+
+    with (
+        settings.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
+        pytest.raises(OSError, match=r"127\.0\.0\.1:1"),
+    ):
+        Workers(dask("tcp://127.0.0.1:1"))
+
+
+def test_without_the_extra_the_error_says_how_to_install_it():
+    """In a process in which `distributed` cannot be imported."""
+    code = "import sys; sys.modules['distributed'] = None; from qdkit.cluster import dask; dask()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode and "pip install 'qdkit[dask]'" in done.stderr
+
+
+def test_the_page_on_scale_runs_as_it_stands(client):
+    """Its lines are Python, one after the other, with these two workers for a cluster."""
+    room = {"cluster": client}
+    ran = [text for language, about, text in blocks("scale.md") if language == "python" and about != "no-run"]
+    for text in ran:
+        exec(compile(text, "scale.md", "exec"), room)
+    assert len(ran) == 3
