@@ -46,7 +46,15 @@ def pins(chosen: dict[str, dict[str, str]]) -> list[str]:
     return lines
 
 
-if __name__ == "__main__":
+def wanted() -> list[str]:
+    """What qdkit and its tests require, those of the extras that the tests name among them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
-    print(HEADER + "\n".join(pins(dict(resolve(python, wanted) for python in sys.argv[1:] or [sys.executable]))))
+    extras = project["optional-dependencies"]
+    own = [text for text in extras["test"] if text.startswith(project["name"] + "[")]
+    named = [extra.strip() for text in own for extra in text.partition("[")[2].rstrip("]").split(",")]
+    others = [text for text in extras["test"] if text not in own]
+    return [*project["dependencies"], *(text for extra in named for text in extras[extra]), *others]
+
+
+if __name__ == "__main__":
+    print(HEADER + "\n".join(pins(dict(resolve(python, wanted()) for python in sys.argv[1:] or [sys.executable]))))

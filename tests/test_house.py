@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.pins import wanted
+
 ROOT = Path(__file__).parents[1]
 SHELVES = ("archives", "domains")  # parts of the package that stand at the top of the repository
 
@@ -251,7 +253,6 @@ def test_a_shelf_refuses_its_folder_name(shelf):
 
 def test_versions_are_held_by_bounds_and_exact_pins():
     """Every requirement has a lower bound and, on this Python, one exact pin within its bounds."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pins: dict[str, str] = {}
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
@@ -261,10 +262,10 @@ def test_versions_are_held_by_bounds_and_exact_pins():
         if pin.marker is None or pin.marker.evaluate():
             assert pin.name not in pins, f"{pin.name} is pinned twice"
             pins[pin.name] = str(pin.specifier)[2:]
-    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
-        wanted = Requirement(text)
-        assert ">=" in str(wanted.specifier), f"{text!r} has no lower bound"
-        assert pins.get(wanted.name, "none") in wanted.specifier, f"{text!r} is pinned to {pins.get(wanted.name)}"
+    for text in wanted():
+        one = Requirement(text)
+        assert ">=" in str(one.specifier), f"{text!r} has no lower bound"
+        assert pins.get(one.name, "none") in one.specifier, f"{text!r} is pinned to {pins.get(one.name)}"
 
 
 def test_the_readme_has_the_two_commands():
