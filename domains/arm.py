@@ -112,9 +112,8 @@ class PosedArm:
     def evaluate(self, genomes: Any) -> Evaluation:
         return Evaluation(100 * (1 + _reach(genomes)[0]), features=posture(genomes))
 
-    def tip(self, features: Any) -> jax.Array:
-        """The place of the tip `[n, 2]`, from the features."""
-        features = jnp.asarray(features)
+    def tip(self, features: Any) -> Any:
+        """The place of the tip `[n, 2]`, from the features, an array of numpy or jax."""
         return features.reshape(len(features), 2, self.joints).sum(2)
 
     def draw(self, genome: Any, ax: Any) -> Any:

@@ -53,8 +53,11 @@ class Seen:
 
     @property
     def pool(self) -> Batch:
-        """The elites as candidates, in the order of their cells."""
-        return self.ledger.take(self._ids())
+        """The elites as candidates, in the order of their cells, where they are now: axes may have learnt meanwhile."""
+        elites = self.elites
+        return self.ledger.take(self._ids()).replace(
+            descriptor=np.asarray(elites.descriptor)[np.asarray(elites.occupied)]
+        )
 
     @property
     def best(self) -> Candidate | None:

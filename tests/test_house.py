@@ -23,9 +23,9 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 FLOORS = (
     {"types", "elites", "record", "plain", "names", "programs", "shown", "prompts"},
     {"flow", "llm", "budget", "sandbox", "compiled", "rows", "parents", "bandits", "rewards", "metrics", "features"},
-    {"novelty", "ledger", "levels", "operators", "feedback", "stages", "lessons", "stopping"},
+    {"axes", "novelty", "ledger", "levels", "operators", "feedback", "stages", "lessons", "stopping"},
     {"parts", "seen", "progress", "taskrecord", "baselines", "choosing", "loop", *SHELVES},
-    {"scan", "tasks"},
+    {"remap", "scan", "tasks"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
     {"runs", "order"},

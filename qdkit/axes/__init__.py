@@ -8,7 +8,7 @@ candidate of the run (see `qdkit.remap`). `Taught` hears triplets; `Principal` a
 (AURORA). `questions` chooses what to ask next, and `Asking` puts it to a person or a model meanwhile.
 """
 
-from .asking import Asking
+from .asking import Answered, Asking
 from .bounds import Bounds, box, outside
 from .fits import Fit
 from .known import Known
@@ -18,6 +18,7 @@ from .triplets import Triplets, agreement, triplets
 from .untaught import Encoded, Principal
 
 __all__ = [
+    "Answered",
     "Asking",
     "Bounds",
     "Encoded",

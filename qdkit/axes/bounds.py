@@ -38,7 +38,7 @@ class Bounds:
         """The features, float `[s, f]`, around whom the box is drawn; `elite` says which of `features` are elites."""
         if isinstance(self.of, np.ndarray):
             return np.concatenate([self.of, features[elite]])
-        return features[elite] if self.of == "elites" and elite.any() else features
+        return features[elite] if self.of == "elites" and elite.sum() >= 3 else features
 
 
 def box(places: np.ndarray, cut: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

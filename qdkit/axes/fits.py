@@ -52,12 +52,13 @@ class Fit:
             raise ValueError(f"members and steps are 1 or more, ridge 0 or more and rate above 0, not {self}")
 
 
-def mapped(layers: Layers, x: Any) -> jax.Array:
-    """`[..., d]` from `[..., f]`."""
-    for weights, shifts in layers[:-1]:
-        x = jnp.tanh(x @ weights + jnp.expand_dims(shifts, tuple(range(x.ndim - 1))))
-    weights, shifts = layers[-1]
-    return x @ weights + jnp.expand_dims(shifts, tuple(range(x.ndim - 1)))
+def mapped(layers: Layers, x: Any) -> Any:
+    """`[..., d]` from `[..., f]`, as numpy where all of it is, so that a new number of rows compiles nothing."""
+    for number, (weights, shifts) in enumerate(layers):
+        if number:
+            x = np.tanh(x) if isinstance(x, np.ndarray) else jnp.tanh(x)
+        x = x @ weights + shifts.reshape((1,) * (x.ndim - 1) + (-1,))
+    return x
 
 
 def begun(key: Any, fit: Fit, features: int, axes: int) -> Layers:
@@ -79,7 +80,6 @@ def fitted(key: Any, fit: Fit, start: Layers, x: np.ndarray) -> tuple[Layers, np
     size = SIZES ** int(np.ceil(np.log(max(m, 64)) / np.log(SIZES)))
     padded = np.zeros((size, v, 3, f), np.float32)
     padded[:m] = x
-    # The gap of distances needs differences alone where a map is linear, and all three where it is not.
     members, held = _fitted(key, fit, start, padded, np.int32(m))
     return members, np.asarray(held)[:, :m]
 
@@ -121,8 +121,11 @@ def _fitted(key: Any, fit: Fit, start: Layers, x: jax.Array, m: Any) -> tuple[La
     return jax.vmap(member)(keys, start)
 
 
-def distances(layers: Layers, x: Any) -> tuple[jax.Array, jax.Array]:
-    """Squared distances of anchors to the near and to the far, `[...]` each, from `[..., 3, f]`."""
+def distances(layers: Layers, x: Any) -> tuple[Any, Any]:
+    """Squared distances of anchors to the near and to the far, `[...]` each, from `[..., 3, f]`.
+
+    A linear map needs the differences alone, of which there are fewer.
+    """
     if len(layers) == 1:
         weights = layers[0][0]
         near, far = (x[..., 0, :] - x[..., 1, :]) @ weights, (x[..., 0, :] - x[..., 2, :]) @ weights

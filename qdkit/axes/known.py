@@ -17,3 +17,8 @@ class Known(NamedTuple):
     features: np.ndarray
     elite: np.ndarray
     steps: int
+
+    @property
+    def some(self) -> np.ndarray:
+        """Features of the elites; of all where there are fewer than three elites."""
+        return self.features[self.elite] if self.elite.sum() >= 3 else self.features

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-
-from qdkit.elites import double
 
 from .fits import Layers, mapped
 
@@ -23,13 +19,11 @@ class Projection(NamedTuple):
 
     def places(self, features: np.ndarray) -> np.ndarray:
         """float64 `[n, d]` before the box: nan where a feature is nan."""
-        with double():
-            return np.asarray(_mapped(self.layers, np.asarray(features, np.float64)))
+        return mapped(self.layers, np.asarray(features, np.float64))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """float64 `[n, d]`: within 0 and 1 for what lies in the box."""
-        with double():
-            return np.asarray(_described(self, np.asarray(features, np.float64)))
+        return (self.places(features) - self.low) / (self.high - self.low)
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -44,30 +38,22 @@ class Projection(NamedTuple):
         return cls(layers, np.array(plain["low"]), np.array(plain["high"]))
 
 
-@jax.jit
-def _mapped(layers: Layers, features: jax.Array) -> jax.Array:
-    return mapped(layers, features)
-
-
-@jax.jit
-def _described(at: Projection, features: jax.Array) -> jax.Array:
-    width = jnp.expand_dims(at.high - at.low, 0)
-    return (mapped(at.layers, features) - jnp.expand_dims(at.low, 0)) / width
+COMPONENTS = 64  # of features at most, whatever their number
 
 
 def scaling(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(centre `[f]`, matrix `[f, g]`): principal components of `features`, each times its standard deviation.
+    """(centre `[f]`, matrix `[f, min(f, 64)]`): principal components of `features`, each times its standard deviation.
 
     The largest component has spread 1, and each other the square of its share of it: few judgements
     are then explained by what varies most, as L2 takes large weights for unlikely. Whitening does the
-    reverse, and needs many more judgements. Components without spread are left out.
+    reverse, and needs many more judgements. Components without spread are zero.
     """
-    centre = features.mean(0)
-    _, spread, components = np.linalg.svd((features - centre) / np.sqrt(max(len(features), 1)), full_matrices=False)
-    real = spread > 1e-6 * max(spread.max(initial=0.0), 1e-12)
-    if not real.any():
-        return centre, np.eye(features.shape[1])
-    return centre, components[real].T * (spread[real] / spread[0] ** 2)
+    centre, f = features.mean(0), features.shape[1]
+    _, spread, components = np.linalg.svd((features - centre) / np.sqrt(len(features)), full_matrices=False)
+    most = max(float(spread[0]), 1e-12)
+    factor = np.where(spread > 1e-6 * most, spread / most**2, 0.0)[:COMPONENTS]
+    scale = components[:COMPONENTS].T * factor
+    return centre, np.pad(scale, ((0, 0), (0, min(f, COMPONENTS) - scale.shape[1])))
 
 
 def turned(new: np.ndarray, old: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from .bounds import Bounds, box, outside
 from .fits import Fit, Layers, begun, distances, fitted, mapped
 from .known import Known
 from .projection import Projection, scaling, turned
-from .triplets import Triplets, agreement, among, triplets, variants
+from .triplets import Triplets, among, triplets, variants
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -88,14 +88,12 @@ class Taught:
 
         In units of the logistic loss; no members, no rows.
         """
-        if not self.members:
-            return np.zeros((0, len(x)))
-        near, far = jax.vmap(lambda layers: distances(layers, np.asarray(x, np.float32)))(self.members)
-        return np.asarray(far - near)
+        said = [distances(member, np.asarray(x, np.float32)) for member in each(self.members)]
+        return np.array([far - near for near, far in said]).reshape(-1, len(x))
 
     def _begun(self, known: Known) -> Taught:
         """Before anything was said: the principal components of the candidates."""
-        centre, scale = scaling(known.features)
+        centre, scale = scaling(known.some)
         weights = _wide(scale, self.dimensions)
         return self._boxed(((weights, -centre @ weights),), known)
 
@@ -112,42 +110,44 @@ class Taught:
 
     def _fitted(self, key: Key, known: Known, rows: np.ndarray) -> Taught:
         """After a fit to all triplets, `rows` `[m, 3]` of what is known."""
-        around = variants(known.features, self.same)
+        around = variants(known.some, self.same)
         centre, scale = scaling(around.reshape(-1, around.shape[-1]))
-        x = np.moveaxis((around[:, rows] - centre) @ scale, 0, 1)
+        x = np.moveaxis((variants(known.features[rows], self.same) - centre) @ scale, 0, 1)
         members, held = fitted(key, self.fit, self._start(key, centre, scale), x)
-        elites = known.elite[rows].all(1)
-        counted = held & (elites if (held & elites).any() else np.ones_like(elites))
-        near, far = jax.vmap(lambda layers: distances(layers, x[:, 0]))(members)
-        accuracy = agreement(np.asarray(near)[counted], np.asarray(far)[counted])
-        members = jax.tree.map(np.asarray, _before(members, centre, scale))
-        layers = merged(members) if not self.fit.hidden else _best(members, np.asarray(near < far), held)
-        learnt = replace(self, members=members, heard=len(rows), accuracy=accuracy)
-        return learnt._boxed(layers, known)
+        right = np.array([np.less(*distances(member, np.float32(x[:, 0]))) for member in each(members)])
+        counted = held & known.elite[rows].all(1)
+        counted = counted if counted.any() else held
+        accuracy = float(right[counted].mean()) if counted.any() else np.nan
+        members = _before(members, centre, scale)
+        layers = _best(members, right, held) if self.fit.hidden else merged(members)
+        return replace(self, members=members, heard=len(rows), accuracy=accuracy)._boxed(layers, known)
 
     def _start(self, key: Key, centre: np.ndarray, scale: np.ndarray) -> Layers:
         """What the members begin with, as maps of scaled features."""
         if self.warm and self.members:
             (weights, shifts), *rest = self.members
-            weights = np.linalg.pinv(scale) @ weights
-            return tuple(
-                (np.float32(weights), np.float32(shifts)) for weights, shifts in [(weights, shifts + centre @ scale @ weights), *rest]
-            )
+            first = np.linalg.pinv(scale) @ weights, shifts + centre @ weights
+            return jax.tree.map(np.float32, (first, *rest))
         keys = jax.random.split(jax.random.fold_in(key, 1), self.fit.members)
         return jax.vmap(lambda key: begun(key, self.fit, scale.shape[1], self.dimensions))(keys)
 
     def _boxed(self, layers: Layers, known: Known) -> Taught:
         """With `layers`, turned to lie as the last map did, and a box around them."""
-        places = np.asarray(mapped(layers, known.features))
+        places = mapped(layers, known.some)
         if self.at is not None:
-            turn = turned(places, self.at.places(known.features))
+            turn = turned(places, self.at.places(known.some))
         else:
-            turn = np.linalg.svd(places - places.mean(0), full_matrices=False)[2].T
+            turn = np.linalg.svd(places - places.mean(0), full_matrices=len(places) < self.dimensions)[2].T
         *rest, (weights, shifts) = layers
-        at = Projection((*rest, (weights @ turn, shifts @ turn)), *box(places[:0]))
-        around = at.places(self.bounds.around(known.features, known.elite))
-        low, high = box(around, self.bounds.cut)
+        at = Projection((*rest, (weights @ turn, shifts @ turn)), np.zeros(0), np.zeros(0))
+        low, high = box(at.places(self.bounds.around(known.features, known.elite)), self.bounds.cut)
         return replace(self, at=at._replace(low=low, high=high))
+
+
+def each(members: Layers) -> list[Layers]:
+    """The members of an ensemble one by one; none of an empty one."""
+    count = len(members[0][0]) if members else 0
+    return [tuple((np.asarray(weights[k]), np.asarray(shifts[k])) for weights, shifts in members) for k in range(count)]
 
 
 def merged(members: Layers) -> Layers:
@@ -164,17 +164,17 @@ def merged(members: Layers) -> Layers:
 
 
 def _best(members: Layers, right: np.ndarray, held: np.ndarray) -> Layers:
-    """The member `[k]` that told most of what it did not hear, or of all where nothing was held out."""
+    """The member that told most of what it did not hear, or of all where nothing was held out."""
     counted = held if held.any(1).all() else np.ones_like(held)
     best = int(np.argmax((right & counted).sum(1) / np.maximum(counted.sum(1), 1)))
-    return jax.tree.map(lambda part: np.asarray(part[best], np.float64), members)
+    return each(members)[best]
 
 
 def _before(members: Layers, centre: np.ndarray, scale: np.ndarray) -> Layers:
     """The members as maps of features that are not scaled."""
-    (weights, shifts), *rest = members
-    weights = scale @ np.asarray(weights, np.float64)
-    return (weights, np.asarray(shifts, np.float64) - centre @ weights), *rest
+    (weights, shifts), *rest = jax.tree.map(lambda part: np.asarray(part, np.float64), members)
+    weights = scale @ weights
+    return (weights, shifts - centre @ weights), *rest
 
 
 def _wide(columns: np.ndarray, d: int) -> np.ndarray:

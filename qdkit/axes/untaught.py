@@ -41,14 +41,13 @@ class Principal:
         """The axes after `known.steps` commits; `self` where that is none of `at`."""
         if known.steps not in self.at or len(known.id) < 2:
             return self
-        some = known.features[known.elite] if known.elite.sum() >= 2 else known.features
-        at = Projection(self._layers(key, some), np.zeros(self.dimensions), np.ones(self.dimensions))
+        layers = self._layers(key, known.some)
+        at = Projection(layers, np.zeros(self.dimensions), np.ones(self.dimensions))
         if self.now is not None:
-            turn = turned(at.places(some), self.now.places(some))
-            *rest, (weights, shifts) = at.layers
+            turn = turned(at.places(known.some), self.now.places(known.some))
+            *rest, (weights, shifts) = layers
             at = at._replace(layers=(*rest, (weights @ turn, shifts @ turn)))
-        around = self.bounds.around(known.features, known.elite if known.elite.sum() >= 2 else known.elite | True)
-        low, high = box(at.places(around), self.bounds.cut)
+        low, high = box(at.places(self.bounds.around(known.features, known.elite)), self.bounds.cut)
         return replace(self, now=at._replace(low=low, high=high))
 
     @property
