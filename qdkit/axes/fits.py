@@ -39,11 +39,11 @@ class Fit:
     loss: Literal["logistic", "hinge"] = "logistic"
     flips: float = 0.02
     margin: float = 0.05
-    ridge: float = 1.0
-    held: float = 0.2
+    ridge: float = 0.3
+    held: float = 0.1
     members: int = 8
-    steps: int = 200
-    rate: float = 0.05
+    steps: int = 100
+    rate: float = 0.1
 
     def __post_init__(self) -> None:
         if self.loss not in ("logistic", "hinge") or not 0 <= self.flips < 0.5 or not 0 <= self.held < 1:
