@@ -101,22 +101,21 @@ TRUE = Affine(((np.kron(np.eye(2), np.ones((10, 1))), np.zeros(2)),), np.full(2,
 @jax.jit
 def placed(axes: Affine, genomes: jax.Array, row: jax.Array) -> Elites:
     """An archive with these genomes, of which those that are nan stay out; `row` is their place in the history."""
-    payload = {"genome": genomes, "row": row}
-    empty = GRID.init({"genome": genomes[0], "row": row[0]})
-    return GRID.add(empty, ARM.evaluate(genomes).objective, axes(posture(genomes)), payload)[0]
+    empty = GRID.init({"row": row[0]})
+    return GRID.add(empty, ARM.evaluate(genomes).objective, axes(posture(genomes)), {"row": row})[0]
 
 
 @jax.jit
 def advanced(key: Any, axes: Affine, true: Affine, state: State, begin: Any, end: Any) -> State:
-    """The steps from `begin` to `end`."""
+    """The steps from `begin` to `end`. Elites carry the place of their genome in the history."""
 
     def step(t: Any, state: State) -> State:
         picking, making = jax.random.split(jax.random.fold_in(key, t))
-        genomes = NOISE.vary(making, state.elites.payload["genome"][sample(picking, state.elites, BATCH)])
+        row = state.elites.payload["row"][sample(picking, state.elites, BATCH)]
+        genomes = NOISE.vary(making, state.history[row // BATCH, row % BATCH])
         found, row = ARM.evaluate(genomes), t * BATCH + jnp.arange(BATCH)
-        payload = {"genome": genomes, "row": row}
-        elites, _ = GRID.add(state.elites, found.objective, axes(found.features), payload)
-        truth, _ = GRID.add(state.truth, found.objective, true(found.features), payload)
+        elites, _ = GRID.add(state.elites, found.objective, axes(found.features), {"row": row})
+        truth, _ = GRID.add(state.truth, found.objective, true(found.features), {"row": row})
         return State(elites, truth, state.history.at[t].set(genomes))
 
     return jax.lax.fori_loop(begin, end, step, state)
