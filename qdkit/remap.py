@@ -148,7 +148,7 @@ class Learning:
     def after(
         self, key: Key, batch: Batch, elites: Elites, steps: int, recording: Callable[[], AbstractContextManager[Any]]
     ) -> Elites:
-        """The elites once the axes have learnt from a commit, the `steps`-th; the same ones where they learnt nothing."""
+        """The elites once the axes have learnt from the `steps`-th commit; the same ones where they learnt nothing."""
         self._table.hear(batch)
         anew = steps >= self._recorded and steps not in self._versions
         known = self._table.known(elites, steps) if anew else None

@@ -6,8 +6,20 @@ import jax
 import numpy as np
 import pytest
 
-from qdkit.axes import Bounds, Encoded, Fit, Known, Principal, Projection, Taught, agreement, box, outside, triplets
-from qdkit.axes import questions
+from qdkit.axes import (
+    Bounds,
+    Encoded,
+    Fit,
+    Known,
+    Principal,
+    Projection,
+    Taught,
+    agreement,
+    box,
+    outside,
+    questions,
+    triplets,
+)
 from qdkit.axes.projection import scaling, turned
 from qdkit.axes.taught import merged
 from qdkit.axes.triplets import variants
@@ -189,7 +201,9 @@ def test_the_same_key_gives_the_same_axes_and_what_they_say_in_json_too():
     again = Taught().with_plain(json.loads(json.dumps(one.plain)))
     for axes in (two, again):
         np.testing.assert_array_equal(one(batch_of(about.features)), axes(batch_of(about.features)))
-    np.testing.assert_array_equal(one.gaps(about.features[:30].reshape(10, 3, 8)), again.gaps(about.features[:30].reshape(10, 3, 8)))
+    np.testing.assert_array_equal(
+        one.gaps(about.features[:30].reshape(10, 3, 8)), again.gaps(about.features[:30].reshape(10, 3, 8))
+    )
 
 
 # What is degenerate.

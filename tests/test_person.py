@@ -75,6 +75,11 @@ def test_opposed_tastes_disagree_on_every_pair():
 def test_flips_reach_every_kind_of_question():
     """A pair, an odd one out, a rating and a label are wrong now and then as well."""
     right, wrong = Person(kinds={"a": (0.0, 0.0), "b": (1.0, 1.0)}), Person(flips=0.4, kinds={"a": (0, 0), "b": (1, 1)})
-    for question, of in (("pair", lambda t: t[:2]), ("odd", lambda t: t), ("rating", lambda t: t[0]), ("label", lambda t: t[0])):
+    for question, of in (
+        ("pair", lambda t: t[:2]),
+        ("odd", lambda t: t),
+        ("rating", lambda t: t[0]),
+        ("label", lambda t: t[0]),
+    ):
         differ = [right(question, of(t), i) != wrong(question, of(t), i) for i, t in enumerate(THREES[:300])]
         assert 0.3 < np.mean(differ) < 0.8, question

@@ -1,4 +1,4 @@
-"""Axes that learn during a search: nobody is lost, everybody is where the axes say, and a run is made again to the byte."""
+"""Axes that learn during a search: nobody is lost, everybody is where the axes say, and a stopped run is the same."""
 
 import json
 from typing import Any, NamedTuple
@@ -190,7 +190,7 @@ def test_answers_that_are_gone_are_missed(run_folder):
     store = Store()
     store.add(9, 1)
     search(replies=store, run=run_folder).run(2, progress=False).close()
-    with pytest.raises(RuntimeError, match="answers up to number 9 .* are not there"):
+    with pytest.raises(RuntimeError, match=r"answers up to number 9 .* are not there"):
         search(replies=Store(), run=run_folder, resume=True)
 
 

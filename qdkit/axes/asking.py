@@ -57,8 +57,8 @@ class Asking:
         n = self.n // self.rounds + (round < self.n % self.rounds)
         elites = np.flatnonzero(known.elite)
         rows = elites if len(elites) >= 3 else np.arange(len(known.id))  # one elite is nobody to compare
-        asked = [among(np.array(row.ids), known.id[rows]) for row in replies if row.question == "triplet"]
-        asked = [tuple(ids.tolist()) for ids in asked if (ids >= 0).all()]
+        places = [among(np.array(row.ids), known.id[rows]) for row in replies if row.question == "triplet"]
+        asked = [tuple(place.tolist()) for place in places if (place >= 0).all()]
         chosen = questions.triplets(key, known.features[rows], n, getattr(axes, "gaps", None), asked)
         answers: list[Answered] = []
         for ids in known.id[rows[chosen]].tolist():

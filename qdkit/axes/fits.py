@@ -8,6 +8,7 @@ judgements, and keep the step at which the part held out was told best. Optimise
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -64,7 +65,7 @@ def mapped(layers: Layers, x: Any) -> Any:
 def begun(key: Any, fit: Fit, features: int, axes: int) -> Layers:
     """A member's parameters before it has heard anything: normal, of a spread that keeps the size of its input."""
     layers, widths = [], (features, *fit.hidden, axes)
-    for number, (wide, next_wide) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for number, (wide, next_wide) in enumerate(itertools.pairwise(widths)):
         drawn = jax.random.normal(jax.random.fold_in(key, number), (wide, next_wide))
         layers.append((drawn / jnp.sqrt(wide), jnp.zeros(next_wide)))
     return tuple(layers)

@@ -18,6 +18,7 @@ from .projection import Projection, scaling, turned
 from .triplets import Triplets, among, triplets, variants
 
 Change = Callable[[np.ndarray], np.ndarray]
+USUAL, AROUND_ALL = Fit(), Bounds()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +38,8 @@ class Taught:
     """
 
     dimensions: int = 2
-    fit: Fit = Fit()
-    bounds: Bounds = Bounds()
+    fit: Fit = USUAL
+    bounds: Bounds = AROUND_ALL
     each: int = 10
     same: tuple[Change, ...] = ()
     warm: bool = False
@@ -84,7 +85,7 @@ class Taught:
         return replace(self, at=at, members=members, heard=plain["heard"], accuracy=accuracy)
 
     def gaps(self, x: np.ndarray) -> np.ndarray:
-        """float `[k, m]`: by how much each member finds the third of `x` `[m, 3, f]` farther from the first than the second.
+        """float `[k, m]`: by how much farther each member finds the third of `x` `[m, 3, f]` than the second.
 
         In units of the logistic loss; no members, no rows.
         """

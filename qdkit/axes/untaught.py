@@ -18,6 +18,8 @@ from .fits import Fit, Layers, begun, mapped
 from .known import Known
 from .projection import Projection, turned
 
+AROUND_ELITES = Bounds("elites")
+
 
 @dataclass(frozen=True, eq=False)
 class Principal:
@@ -29,7 +31,7 @@ class Principal:
     """
 
     dimensions: int = 2
-    bounds: Bounds = Bounds("elites")
+    bounds: Bounds = AROUND_ELITES
     at: Sequence[int] = (1, 101, 251, 501)
     now: Projection | None = None
 

@@ -46,7 +46,7 @@ class Person:
     def triplet(self, features: np.ndarray, number: int = 0) -> int:
         """1 or 2: which of the second and third of `[3, f]` is more like the first; their `number`-th answer."""
         a, b, c = self._seen(features, number)
-        near, far = np.linalg.norm(a - b), np.linalg.norm(a - c)
+        near, far = float(np.linalg.norm(a - b)), float(np.linalg.norm(a - c))
         return 1 + self._chosen((far - near) / max((near + far) / 2, 1e-12), number)
 
     def odd(self, features: np.ndarray, number: int = 0) -> int:

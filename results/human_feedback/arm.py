@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import time
 from functools import partial
@@ -63,7 +64,7 @@ class Row(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What came of one seed: QD score and coverage in per cent of all solutions and of the archive, by the true axes."""
+    """What came of one seed: QD score and coverage in per cent, of all solutions and of the archive, by the tip."""
 
     all_qd: float
     all_coverage: float
@@ -202,7 +203,9 @@ class Learner:
         if self.row.axes in ("principal", "encoded"):
             self.axes = self.axes.learn(key, known)
             return self.axes.now
-        return self._boxed(self._released(features[elite], first) if self.row.axes == "released" else self._random(), known)
+        return self._boxed(
+            self._released(features[elite], first) if self.row.axes == "released" else self._random(), known
+        )
 
     def _teach(self, key: Any, known: Known) -> None:
         """Asks this stage's questions, in rounds between which the axes learn."""
@@ -218,12 +221,12 @@ class Learner:
 
     def _boxed(self, weights: np.ndarray, known: Known) -> Any:
         """A linear map with the row's box."""
-        around = np.concatenate([self.wide, known.features[known.elite]]) if self.row.wide else known.features[known.elite]
+        around = (
+            np.concatenate([self.wide, known.features[known.elite]]) if self.row.wide else known.features[known.elite]
+        )
         places = around @ weights
         layers = ((weights, np.zeros(2)),)
-        return Principal().with_plain(
-            {"at": {"layers": layers, "low": places.min(0), "high": places.max(0)}}
-        ).now
+        return Principal().with_plain({"at": {"layers": layers, "low": places.min(0), "high": places.max(0)}}).now
 
     def _random(self) -> np.ndarray:
         self.fixed = getattr(self, "fixed", None)
@@ -376,7 +379,9 @@ def column(line: dict[str, Any], name: str) -> np.ndarray:
 
 def told(line: dict[str, Any]) -> str:
     """A line of a table."""
-    spread = lambda name, digits: f"{column(line, name).mean():.{digits}f} ± {column(line, name).std(ddof=1):.{digits}f}"
+    spread = lambda name, digits: (
+        f"{column(line, name).mean():.{digits}f} ± {column(line, name).std(ddof=1):.{digits}f}"
+    )
     qd, accuracy = column(line, "qd"), column(line, "accuracy").mean()
     told = "–" if np.isnan(accuracy) else f"{accuracy:.3f}"
     clipped = "–" if np.isnan(column(line, "clipped")).any() else f"{100 * column(line, 'clipped').mean():.1f} %"
@@ -389,7 +394,8 @@ def told(line: dict[str, Any]) -> str:
 
 
 HEAD = (
-    "| | all: QD | all: coverage | archive: QD | archive: coverage | worst seed | collapsed seeds | 2AFC | outside | CPU-s |\n"
+    "| | all: QD | all: coverage | archive: QD | archive: coverage | worst seed | collapsed seeds | 2AFC | outside "
+    "| CPU-s |\n"
     "|---|--:|--:|--:|--:|--:|---|--:|--:|--:|"
 )
 GROUPS = {
@@ -441,7 +447,7 @@ def page(lines: list[dict[str, Any]]) -> str:
         runs=sum(len(line["seeds"]) for line in learnt),
         r=correlation(learnt),
         swept=correlation(swept),
-        machine=f"{platform.machine()}, {jax.devices()[0].platform}, jax {jax.__version__}, Python {platform.python_version()}.",
+        machine=f"{platform.machine()}, {os.cpu_count()} shared cores, jax {jax.__version__}.",
     )
 
 
@@ -473,7 +479,8 @@ def verdicts(lines: list[dict[str, Any]]) -> list[str]:
             mean = column(made[group, name], number).mean()
             wanted = f"{least:g} or more" if most == 100 else f"{least:g} to {most:g}"
             met = "met" if least <= mean <= most else "**missed**"
-            words.append(f"- {GROUPS[group]}, {name}: {'all' if number == 'all_qd' else 'archive'} QD {mean:.1f}, wanted {wanted}: {met}")
+            of = "all" if number == "all_qd" else "archive"
+            words.append(f"- {GROUPS[group]}, {name}: {of} QD {mean:.1f}, wanted {wanted}: {met}")
     return words
 
 
