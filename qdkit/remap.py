@@ -65,6 +65,7 @@ class Table:
             self._grow(max(1024, 1 << (end - 1).bit_length()), batch.features.shape[1])
         place = slice(self.count, end)
         self._objective[place], self._features[place] = batch.objective[rows], batch.features[rows]
+        self._features[end:] = self._features[0]  # a CVT looks long for nan; nobody enters without an objective
         for name, column in self._columns.items():
             column[place] = np.asarray(getattr(batch, name))[rows]
         self.count = end

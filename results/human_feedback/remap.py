@@ -18,7 +18,7 @@ from qdkit.axes import Known, Principal
 from qdkit.remap import Table
 from qdkit.types import Batch, Proposal
 
-SIZES, FEATURES, ROUNDS = (1_000, 10_000, 100_000), 20, 15
+SIZES, FEATURES, ROUNDS = (1_000, 10_000, 100_000), 20, 9
 UNIT = ((0.0, 1.0), (0.0, 1.0))
 EXAMPLE = {"id": np.int32(0), "genome": np.zeros(10, np.float32)}
 WORDS = """# Filling an archive anew
