@@ -103,23 +103,27 @@ def _fitted(key: Any, fit: Fit, start: Layers, x: jax.Array, m: Any) -> tuple[La
             return mean(heard) + fit.ridge * size / n, jnp.where(held.any(), mean(held), mean(heard))
 
         def step(carry: Any, t: jax.Array) -> tuple[Any, None]:
-            layers, first, second, best, least = carry
+            layers, moments, best, least = carry
             (_, score), slope = jax.value_and_grad(loss, has_aux=True)(layers)
             better = score < least
             best = jax.tree.map(lambda old, new: jnp.where(better, new, old), best, layers)
-            first = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, first, slope)
-            second = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, second, slope)
             rate = fit.rate * 0.5 * (1 + jnp.cos(jnp.pi * t / fit.steps))
-            move = lambda w, a, b: w - rate * (a / (1 - 0.9 ** (t + 1))) / (jnp.sqrt(b / (1 - 0.999 ** (t + 1))) + 1e-8)
-            return (jax.tree.map(move, layers, first, second), first, second, best, jnp.minimum(least, score)), None
+            return (*stepped(layers, moments, slope, t, rate), best, jnp.minimum(least, score)), None
 
-        zeros = jax.tree.map(jnp.zeros_like, start)
-        begin = (start, zeros, zeros, start, jnp.inf)
-        (layers, _, _, best, least), _ = jax.lax.scan(step, begin, jnp.arange(fit.steps, dtype=jnp.float32))
+        begin = (start, (jax.tree.map(jnp.zeros_like, start),) * 2, start, jnp.inf)
+        (layers, _, best, least), _ = jax.lax.scan(step, begin, jnp.arange(fit.steps, dtype=jnp.float32))
         last = loss(layers)[1] < least
         return jax.tree.map(lambda old, new: jnp.where(last, new, old), best, layers), held
 
     return jax.vmap(member)(keys, start)
+
+
+def stepped(layers: Any, moments: tuple[Any, Any], slope: Any, t: Any, rate: Any) -> tuple[Any, tuple[Any, Any]]:
+    """A step of Adam (algorithm 1, with its usual settings): the parameters and both moments after step `t`, from 0."""
+    first = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, moments[0], slope)
+    second = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, moments[1], slope)
+    move = lambda w, a, b: w - rate * (a / (1 - 0.9 ** (t + 1))) / (jnp.sqrt(b / (1 - 0.999 ** (t + 1))) + 1e-8)
+    return jax.tree.map(move, layers, first, second), (first, second)
 
 
 def distances(layers: Layers, x: Any) -> tuple[Any, Any]:

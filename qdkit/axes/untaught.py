@@ -14,7 +14,7 @@ import numpy as np
 from qdkit.types import Batch, Key
 
 from .bounds import Bounds, box
-from .fits import Fit, Layers, begun, mapped
+from .fits import Fit, Layers, begun, mapped, stepped
 from .known import Known
 from .projection import Projection, turned
 
@@ -99,13 +99,8 @@ def _encoder(key: Key, hidden: tuple[int, ...], d: int, steps: int, rate: Any, r
         return jnp.where(there, (back - rows) ** 2, 0.0).sum() / (n * f)
 
     def step(carry: Any, t: jax.Array) -> tuple[Any, None]:
-        parts, first, second = carry
-        slope = jax.grad(loss)(parts)
-        first = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, first, slope)
-        second = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, second, slope)
-        move = lambda w, a, b: w - rate * (a / (1 - 0.9 ** (t + 1))) / (jnp.sqrt(b / (1 - 0.999 ** (t + 1))) + 1e-8)
-        return (jax.tree.map(move, parts, first, second), first, second), None
+        return stepped(*carry, jax.grad(loss)(carry[0]), t, rate), None
 
-    zeros = jax.tree.map(jnp.zeros_like, parts)
-    (parts, _, _), _ = jax.lax.scan(step, (parts, zeros, zeros), jnp.arange(steps, dtype=jnp.float32))
+    begin = (parts, (jax.tree.map(jnp.zeros_like, parts),) * 2)
+    (parts, _), _ = jax.lax.scan(step, begin, jnp.arange(steps, dtype=jnp.float32))
     return parts[0]
