@@ -116,6 +116,9 @@ class Learning:
                 f"axes that learn fill the archive anew, in which the best of a cell stays, and a "
                 f"{type(archive).__name__} does otherwise: give a Grid or a CVT"
             )
+        corners = np.repeat([[0.0], [1.0], [-1.0], [2.0]], archive.axes, 1)
+        if np.asarray(archive.inside(corners)).tolist() != [True, True, False, False]:
+            raise ValueError("axes that learn put candidates into the unit box: give the archive bounds of (0, 1)")
         self.axes, self.version = axes, 0
         self.replies: list[Any] = []
         self._archive, self._ledger, self._source, self._example = archive, ledger, replies, example

@@ -112,6 +112,8 @@ class Search(Seen):
         for name, value in {"batch": batch, "in_flight": in_flight, "ahead": ahead}.items():
             if value != int(value) or value < 1:
                 raise ValueError(f"{name} is {value}: a whole number from 1 is needed")
+        if replies is not None and not isinstance(axes, Learner):
+            raise ValueError("replies are for axes that learn, such as qdkit.axes.Taught, and these axes do not")
         keep_compilations()
         self.domain, self.archive, self.operator = domain, archive, operator
         self.judge, self.axes, self.parents, self.lessons = judge, axes, parents, lessons

@@ -274,6 +274,14 @@ def test_what_cannot_be_filled_anew_is_refused():
             qdkit.Search(ARM, archive, Gaussian(0.1), axes=Taught(), batch=8)
 
 
+def test_what_does_not_fit_together_is_refused():
+    """Answers for axes that do not learn, and cells somewhere else than where the axes put candidates."""
+    with pytest.raises(ValueError, match="axes that learn"):
+        qdkit.Search(Texts(), Grid((3, 3), Texts.bounds), Chatter(), batch=1, replies=asking())
+    with pytest.raises(ValueError, match="unit box"):
+        qdkit.Search(ARM, Grid((3, 3), ((-10.0, 10.0), (-10.0, 10.0))), Gaussian(0.1), axes=Taught(), batch=8)
+
+
 def test_long_runs_compile_no_more_than_they_grow():
     """The table doubles, so the archive is filled anew by few programs."""
     from qdkit.elites import _update

@@ -99,7 +99,8 @@ def _encoder(key: Key, hidden: tuple[int, ...], d: int, steps: int, rate: Any, r
         return jnp.where(there, (back - rows) ** 2, 0.0).sum() / (n * f)
 
     def step(carry: Any, t: jax.Array) -> tuple[Any, None]:
-        return stepped(*carry, jax.grad(loss)(carry[0]), t, rate), None
+        parts, moments = carry
+        return stepped(parts, moments, jax.grad(loss)(parts), t, rate), None
 
     begin = (parts, (jax.tree.map(jnp.zeros_like, parts),) * 2)
     (parts, _), _ = jax.lax.scan(step, begin, jnp.arange(steps, dtype=jnp.float32))

@@ -2,6 +2,7 @@
 
 python results/human_feedback/arm.py                   all rows, 20 seeds, about 20 minutes of one core: arm.md
 python results/human_feedback/arm.py --only released   one group of rows, printed only
+python results/human_feedback/arm.py --rest            the rows that arm.jsonl lacks, and arm.md
 python results/human_feedback/arm.py --table           arm.md from the rows that arm.jsonl holds
 
 The loop is compiled, out of the toolkit's parts; `through_search` makes one row with `qdkit.Search`, to show
@@ -352,14 +353,17 @@ def main() -> None:
     """Makes the rows that were asked for, and the page of all of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="a group of rows, printed and not kept")
+    parser.add_argument("--rest", action="store_true", help="the rows that are not kept yet")
     parser.add_argument("--table", action="store_true", help="the page alone, from the rows that are kept")
     asked = parser.parse_args()
     kept = HERE / "arm.jsonl"
     if not asked.table:
-        if not asked.only:
+        if not (asked.only or asked.rest):
             kept.write_text("")
+        done = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] if asked.rest else []
+        made = {(line["group"], line["name"]) for line in done}
         for row in (*ROWS[:12], THROUGH, *ROWS[12:]):
-            if asked.only in (None, row.group):
+            if asked.only in (None, row.group) and (row.group, row.name) not in made:
                 make, seeds = (through_search, FEW) if row.group == "search" else (run, SEEDS)
                 found = [make(seed, row)._asdict() for seed in range(seeds)]
                 line = {"group": row.group, "name": row.name, "labels": row.labels, "axes": row.axes, "seeds": found}
