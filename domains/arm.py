@@ -110,7 +110,24 @@ class PosedArm:
         return np.asarray(jax.random.uniform(key, (n, self.joints), jnp.float32, -jnp.pi, jnp.pi))
 
     def evaluate(self, genomes: Any) -> Evaluation:
-        return Evaluation(100 * (1 + _reach(genomes)[0]), features=posture(genomes))
+        return Evaluation(100 * (1 + _reach(genomes)[0]), features=_posture(genomes))
+
+    @staticmethod
+    def posture(genomes: Any) -> jax.Array:
+        """The features alone, `[n, 2 * joints]`."""
+        return _posture(genomes)
+
+    @staticmethod
+    def quarter_turned(features: Any) -> Any:
+        """The features of the same arms turned around the base by a quarter: (cos, sin) become (-sin, cos)."""
+        cos, sin = np.split(np.asarray(features), 2, -1)
+        return np.concatenate([-sin, cos], -1)
+
+    @staticmethod
+    def mirrored(features: Any) -> Any:
+        """The features of the same arms in a mirror: (cos, sin) become (cos, -sin)."""
+        cos, sin = np.split(np.asarray(features), 2, -1)
+        return np.concatenate([cos, -sin], -1)
 
     def tip(self, features: Any) -> Any:
         """The place of the tip `[n, 2]`, from the features, an array of numpy or jax."""
@@ -119,18 +136,6 @@ class PosedArm:
     def draw(self, genome: Any, ax: Any) -> Any:
         """The links from the base to the tip, within the circle of what they can reach."""
         return _draw_links(np.asarray(genome, float), ax)
-
-
-def quarter_turned(features: Any) -> Any:
-    """The features of the same arms turned around the base by a quarter: (cos, sin) become (-sin, cos)."""
-    cos, sin = np.split(np.asarray(features), 2, -1)
-    return np.concatenate([-sin, cos], -1)
-
-
-def mirrored(features: Any) -> Any:
-    """The features of the same arms in a mirror: (cos, sin) become (cos, -sin)."""
-    cos, sin = np.split(np.asarray(features), 2, -1)
-    return np.concatenate([cos, -sin], -1)
 
 
 def _check(joints: int) -> None:
@@ -147,7 +152,7 @@ def _reach(angles: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 @jax.jit
-def posture(angles: jax.Array) -> jax.Array:
+def _posture(angles: jax.Array) -> jax.Array:
     """The cosines of the links' directions and then their sines, `[n, 2 * joints]`, from `[n, joints]`."""
     turned = jnp.cumsum(jnp.asarray(angles), 1)
     return jnp.concatenate([jnp.cos(turned), jnp.sin(turned)], 1)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from qdkit import domains
-from qdkit.domains.arm import Arm, PosedArm, UnitArm, mirrored, quarter_turned
+from qdkit.domains.arm import Arm, PosedArm, UnitArm
 from qdkit.domains.projection import Plateau, Rastrigin, Sphere
 from qdkit.domains.words import Respell, Words
 from qdkit.elites import double
@@ -96,8 +96,8 @@ def test_turned_and_mirrored_arms_are_those_of_turned_and_mirrored_angles():
     angles = np.asarray(PosedArm(4).seeds(KEY, 6))
     features = lambda angles: np.asarray(PosedArm(4).evaluate(angles).features)
     turned = angles + np.array([[np.pi / 2, 0, 0, 0]], np.float32)
-    np.testing.assert_allclose(quarter_turned(features(angles)), features(turned), atol=1e-5)
-    np.testing.assert_allclose(mirrored(features(angles)), features(-angles), atol=1e-5)
+    np.testing.assert_allclose(PosedArm.quarter_turned(features(angles)), features(turned), atol=1e-5)
+    np.testing.assert_allclose(PosedArm.mirrored(features(angles)), features(-angles), atol=1e-5)
 
 
 @pytest.mark.parametrize("domain", [Arm(5), UnitArm(5)])

@@ -6,7 +6,7 @@ python results/human_feedback/arm.py --rest            the rows that arm.jsonl l
 python results/human_feedback/arm.py --table           arm.md from the rows that arm.jsonl holds
 
 The loop is compiled, out of the toolkit's parts; `through_search` makes one row with `qdkit.Search`, to show
-that it is the same thing. Settings of "ours" were chosen on seeds 1000 to 1011, which no row uses.
+that it is the same thing. Settings of "ours" were chosen on seeds 1000 to 1007, which no row uses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 
 from qdkit.archives import Grid
 from qdkit.axes import Answered, Asking, Bounds, Encoded, Fit, Known, Principal, Taught, agreement, questions
-from qdkit.domains.arm import PosedArm, mirrored, posture, quarter_turned
+from qdkit.domains.arm import PosedArm
 from qdkit.elites import Elites, sample
 from qdkit.operators import Gaussian
 from qdkit.testing import Person
@@ -36,7 +36,8 @@ STEPS, BATCH, SEEDS = 1000, 100, 20
 ARM, GRID, NOISE = PosedArm(10), Grid((50, 50), ((0.0, 1.0), (0.0, 1.0))), Gaussian(0.1)
 STAGES = (1, 101, 251, 501)  # commits after which QDHF asks and learns: 1, a tenth, a quarter, a half
 FIT = Fit(ridge=0.3, held=0.0)
-WARY = Fit(ridge=0.3, held=0.0, flips=0.1)  # half of the share that is flipped: it need not be known
+WARY = Fit(ridge=0.3, held=0.0, flips=0.2)
+MODEST = Fit(ridge=0.3, held=0.0, flips=0.1)  # flips by margin are less than this where the margin is clear
 DOUBT = 0.3  # of flips by margin: about a fifth of the answers to random questions are wrong
 COLLAPSE = 40.0  # archive QD below which a seed counts as collapsed
 
@@ -104,7 +105,7 @@ TRUE = Affine(((np.kron(np.eye(2), np.ones((10, 1))), np.zeros(2)),), np.full(2,
 def placed(axes: Affine, genomes: jax.Array, row: jax.Array) -> Elites:
     """An archive with these genomes, of which those that are nan stay out; `row` is their place in the history."""
     empty = GRID.init({"row": row[0]})
-    return GRID.add(empty, ARM.evaluate(genomes).objective, axes(posture(genomes)), {"row": row})[0]
+    return GRID.add(empty, ARM.evaluate(genomes).objective, axes(ARM.posture(genomes)), {"row": row})[0]
 
 
 @jax.jit
@@ -144,11 +145,11 @@ def run(seed: int, row: Row) -> Found:
         state = advanced(jax.random.fold_in(key, 2), axes, true, state, begin, end)
     rows = np.asarray(state.elites.payload["row"])[np.asarray(state.elites.occupied)]
     final = placed(true, *padded(state.history, np.sort(rows)))
-    features = np.asarray(posture(state.history.reshape(-1, 10)[rows]), np.float64)
+    features = np.asarray(ARM.posture(state.history.reshape(-1, 10)[rows]), np.float64)
     accuracy, clipped = np.nan, np.nan
     if learnt is not None:
         accuracy = learner.accuracy(learnt, features)
-        everybody = np.asarray(posture(state.history.reshape(-1, 10)), np.float64)
+        everybody = np.asarray(ARM.posture(state.history.reshape(-1, 10)), np.float64)
         places = learnt.places(everybody)
         clipped = float(((places < learnt.low) | (places > learnt.high)).any(1).mean())
     return Found(*score(state.truth), *score(final), accuracy, clipped, time.process_time() - since)
@@ -177,12 +178,12 @@ class Learner:
     def __init__(self, seed: int, key: Any, row: Row):
         self.row, self.key, self.random = row, key, np.random.default_rng(seed)
         self.person = Person(ARM.tip, flips=row.flips, doubt=row.doubt, seed=seed)
-        self.wide = np.asarray(posture(ARM.seeds(jax.random.fold_in(key, 3), 10_000)), np.float64)
+        self.wide = np.asarray(ARM.posture(ARM.seeds(jax.random.fold_in(key, 3), 10_000)), np.float64)
         self.replies: list[Answered] = []
         self.taught = np.zeros((0, 3, 20))  # what QDHF's own fit has been told: anchor, near, far
         bounds = Bounds(self.wide) if row.wide else Bounds("elites")
         if row.axes == "taught":
-            same = (quarter_turned, mirrored) if row.same else ()
+            same = (ARM.quarter_turned, ARM.mirrored) if row.same else ()
             self.axes: Any = Taught(fit=row.fit, bounds=bounds, each=1, same=same)
         elif row.axes in ("principal", "encoded"):
             kind = Principal if row.axes == "principal" else Encoded
@@ -191,7 +192,7 @@ class Learner:
     def after(self, step: int, state: State, first: bool) -> Any:
         """The projection after `step` commits."""
         count = step * BATCH
-        features = np.asarray(posture(state.history.reshape(-1, 10)[:count]), np.float64)
+        features = np.asarray(ARM.posture(state.history.reshape(-1, 10)[:count]), np.float64)
         elite = np.zeros(count, bool)
         elite[:] = first  # QDHF draws its first box around all seeds
         if not first:
@@ -239,7 +240,7 @@ class Learner:
         n = self.row.labels // len(self.row.stages)
         if first:
             fresh = self.random.uniform(-np.pi, np.pi, (3 * n, 10)).astype(np.float32)
-            x = np.asarray(posture(fresh), np.float64).reshape(n, 3, 20)
+            x = np.asarray(ARM.posture(fresh), np.float64).reshape(n, 3, 20)
         else:
             x = features[self.random.integers(len(features), size=(n, 3))]
         answers = [self.person.triplet(three, len(self.taught) + i) for i, three in enumerate(x)]
@@ -294,8 +295,8 @@ def through_search(seed: int, row: Row) -> Found:
         at=row.stages,
         rounds=row.rounds,
     )
-    bounds = Bounds(np.asarray(posture(wide), np.float64))
-    same = (quarter_turned, mirrored) if row.same else ()
+    bounds = Bounds(np.asarray(ARM.posture(wide), np.float64))
+    same = (ARM.quarter_turned, ARM.mirrored) if row.same else ()
     axes = Taught(fit=row.fit, bounds=bounds, each=1, same=same)
     search = Search(ARM, GRID, NOISE, batch=BATCH, seed=seed, axes=axes, replies=asking)
     features: list[np.ndarray] = []
@@ -326,7 +327,7 @@ ROWS = (
     Row("paper", "QDHF offline", "released", stages=(1,)),
     Row("paper", "PCA, anew at each stage", "principal", 0),
     Row("paper", "random projection", "random", 0),
-    OURS._replace(group="noise", name="400 labels, chosen, flips by margin", labels=400, doubt=DOUBT, fit=WARY),
+    OURS._replace(group="noise", name="400 labels, chosen, flips by margin", labels=400, doubt=DOUBT, fit=MODEST),
     Row("noise", "QDHF, 400 labels, 20 % flipped", "released", 400, flips=0.2),
     Row("noise", "QDHF, 1,000 labels, 20 % flipped", "released", flips=0.2),
     *(Row("labels", f"QDHF, {n} labels", "released", n) for n in (40, 100, 200, 400)),
@@ -339,7 +340,7 @@ ROWS = (
     Row("paper", "QDHF offline, wide box", "released", stages=(1,), wide=True),
     Row("paper", "QDHF, wide box", "released", wide=True),
     PASSIVE._replace(group="noise", name="400 labels, at random, 20 % flipped", labels=400, flips=0.2, fit=WARY),
-    PASSIVE._replace(group="noise", name="400 labels, at random, flips by margin", labels=400, doubt=DOUBT, fit=WARY),
+    PASSIVE._replace(group="noise", name="400 labels, at random, flips by margin", labels=400, doubt=DOUBT, fit=MODEST),
     OURS._replace(group="invariances", name="40 labels, chosen", labels=40, same=True),
     Row("paper", "autoencoder, anew at each stage", "encoded", 0),
     Row("paper", "autoencoder, once", "encoded", 0, (1,)),
@@ -418,7 +419,8 @@ Mean ± standard deviation over the seeds 0 to {last}. QD is the sum of objectiv
 solution evaluated and "archive" the final archive, both in cells of the true place of the tip. 2AFC is the
 accuracy on 2,000 fresh triplets from the final archive; "outside" the share of all candidates clipped into
 border cells. A seed whose archive QD is below {collapse:.0f} in a row that is above it on average is a collapse.
-Settings of ours were chosen on the seeds 1000 to 1011.
+Settings of ours were chosen on the seeds 1000 to 1007, by a first set of four and then of three for wrong answers
+(a floor of 0.1, half the flipped share, had given 54.5 ± 1.7 in its row).
 
 {tables}
 
