@@ -474,6 +474,7 @@ GOALS = (  # group, row, number, at least, at most
     ("ours", "100 labels, chosen", "qd", 55.0, 100.0),
     ("invariances", "100 labels, chosen", "qd", 56.5, 100.0),
     ("noise", "400 labels, chosen, 20 % flipped", "qd", 55.0, 100.0),
+    ("noise", "400 labels, chosen, flips by margin", "qd", 55.0, 100.0),
 )
 
 
