@@ -1,7 +1,8 @@
 """A planar arm that is to reach every point in its smoothest posture (Cully et al. 2015, fig. 2).
 
 `Arm` is the variant of pyribs' tutorial and the CMA-ME papers, measured in links; `UnitArm` is that
-of QDax, scaled to the unit box. Their scores cannot be compared with each other.
+of QDax, scaled to the unit box; `PosedArm` is that of QDHF, whose kinds are learnt from its posture.
+Their scores cannot be compared with each other.
 """
 
 from __future__ import annotations
@@ -83,6 +84,60 @@ class UnitArm:
         return _draw_links(2 * np.pi * np.clip(np.asarray(genome, float), 0, 1) - np.pi, ax)
 
 
+@dataclass(frozen=True)
+class PosedArm:
+    """The arm of QDHF (Ding et al. 2024), told apart by axes that are learnt from its posture (see `qdkit.axes`).
+
+    The objective is 100 (1 - variance of the angles); there is no descriptor. The features `[n, 2 * joints]`
+    are the directions of the links: their cosines, then their sines. Seeds are uniform in ±π, and angles
+    have no limits later. What a taught person would go by is the place of the `tip`, within `reach`.
+    """
+
+    joints: int = 10
+
+    floor: ClassVar[float] = 0.0
+    limits: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        _check(self.joints)
+
+    @property
+    def reach(self) -> Box:
+        """The square around the reach of the arm."""
+        return (-self.joints, self.joints), (-self.joints, self.joints)
+
+    def seeds(self, key: Key, n: int) -> np.ndarray:
+        return np.asarray(jax.random.uniform(key, (n, self.joints), jnp.float32, -jnp.pi, jnp.pi))
+
+    def evaluate(self, genomes: Any) -> Evaluation:
+        return Evaluation(100 * (1 + _reach(genomes)[0]), features=_posture(genomes))
+
+    @staticmethod
+    def posture(genomes: Any) -> jax.Array:
+        """The features alone, `[n, 2 * joints]`."""
+        return _posture(genomes)
+
+    @staticmethod
+    def quarter_turned(features: Any) -> Any:
+        """The features of the same arms turned around the base by a quarter: (cos, sin) become (-sin, cos)."""
+        cos, sin = np.split(np.asarray(features), 2, -1)
+        return np.concatenate([-sin, cos], -1)
+
+    @staticmethod
+    def mirrored(features: Any) -> Any:
+        """The features of the same arms in a mirror: (cos, sin) become (cos, -sin)."""
+        cos, sin = np.split(np.asarray(features), 2, -1)
+        return np.concatenate([cos, -sin], -1)
+
+    def tip(self, features: Any) -> Any:
+        """The place of the tip `[n, 2]`, from the features, an array of numpy or jax."""
+        return features.reshape(len(features), 2, self.joints).sum(2)
+
+    def draw(self, genome: Any, ax: Any) -> Any:
+        """The links from the base to the tip, within the circle of what they can reach."""
+        return _draw_links(np.asarray(genome, float), ax)
+
+
 def _check(joints: int) -> None:
     if joints < 1:
         raise ValueError(f"joints is {joints}: an arm has at least one")
@@ -94,6 +149,13 @@ def _reach(angles: jax.Array) -> tuple[jax.Array, jax.Array]:
     angles = jnp.asarray(angles)
     turned = jnp.cumsum(angles, 1)
     return -jnp.var(angles, 1), jnp.stack([jnp.cos(turned).sum(1), jnp.sin(turned).sum(1)], 1)
+
+
+@jax.jit
+def _posture(angles: jax.Array) -> jax.Array:
+    """The cosines of the links' directions and then their sines, `[n, 2 * joints]`, from `[n, joints]`."""
+    turned = jnp.cumsum(jnp.asarray(angles), 1)
+    return jnp.concatenate([jnp.cos(turned), jnp.sin(turned)], 1)
 
 
 @jax.jit

@@ -78,6 +78,15 @@ class Choosing:
         if seeds.any():
             self._founders.append(batch.take(seeds))
 
+    def moved(self, before: Elites, after: Elites) -> None:
+        """Hears that elites lie in other cells than before: the counts of their children go with them."""
+        ids, now = np.asarray(before.payload["id"]), np.asarray(after.payload["id"])
+        order = np.argsort(ids, kind="stable")
+        was = order[np.minimum(np.searchsorted(ids, now, sorter=order), len(ids) - 1)]
+        kept = (now >= 0) & (ids[was] == now)
+        self._children = np.where(kept, self._children[was], 0.0)
+        self._entered = np.where(kept, self._entered[was], 0.0)
+
     def _islands(self, elites: Elites, n: int, number: int) -> np.ndarray:
         """int `[n]`: the islands in turn, those that have an elite."""
         if self.archive.islands == 1:
@@ -145,8 +154,12 @@ class Choosing:
             founder = _random(key, FOUNDERS).integers(len(founders), size=len(fresh))
             ids[fresh] = founders[founder]
         if not self._numeric:
-            batch = self._ledger.take(ids)
-            return batch.replace(objective=elites.objective[cell]) if "count" in elites.payload else batch
+            found, here = self._ledger.take(ids), cell >= 0  # where axes learn, it was elsewhere when it was written
+            place = np.where(here[:, None], elites.descriptor[np.where(here, cell, 0)], found.descriptor)
+            if "count" in elites.payload:  # its objective may be the mean of several judgements
+                value = np.where(here, elites.objective[np.where(here, cell, 0)], found.objective)
+                found = found.replace(objective=value)
+            return found.replace(descriptor=place)
         columns = [elites.payload["genome"][cell], elites.objective[cell], elites.descriptor[cell]]
         if len(fresh):
             for column, name in zip(columns, ("genome", "objective", "descriptor"), strict=True):

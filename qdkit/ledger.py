@@ -232,10 +232,15 @@ class Ledger:
         return batch_of([found[i] for i in wanted], self.about)
 
     def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """(id `[m]`, cell `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that ever entered."""
+        """(id `[m]`, cell `[m]`, objective `[m]`, descriptor `[m, d]`) of the candidates that ever entered.
+
+        Also of those that entered only when axes had learnt; cell and descriptor are those of their commit.
+        """
         axes = self.about["axes"]
         columns = ", ".join(["id", "cell", "objective", *(f"descriptor_{axis}" for axis in range(axes))])
-        rows = np.array(self._read(f"select {columns} from candidates where status > 0 order by id"), np.float64)
+        later = "select json_each.value from events, json_each(events.value, '$.id') where kind = 'axes'"
+        entered = f"select {columns} from candidates where status > 0 or id in ({later}) order by id"
+        rows = np.array(self._read(entered), np.float64)
         rows = rows.reshape(-1, 3 + axes)
         return rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:]
 

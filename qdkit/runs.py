@@ -92,13 +92,17 @@ def _held(ledger: Ledger, commits: Sequence[Commit], archive: Archive | None) ->
 
 
 def _best(ledger: Ledger) -> Elites:
-    """Who holds each cell where the best stays: the best, the first of equals, that entered or was moved there."""
+    """Who holds each cell where the best stays: the best, the first of equals, that entered or was moved there.
+
+    When axes have learnt, all cells are as that event says (see `qdkit.remap`).
+    """
     id, cell, objective, descriptor = ledger.entries()
     holder = np.full(ledger.about["cells"], -1)  # rows of what entered
     best = np.full(len(holder), -np.inf)
     commits = ledger.commits
     end: Any = (None, {"cell": [], "id": []})
-    moves = [(commits[after - 1], value) for after, kind, value in ledger.events() if kind == "moved"]
+    events = [event for event in ledger.events() if event[1] in ("moved", "axes") and event[0] <= len(commits)]
+    moves = [(commits[after - 1], value) for after, _, value in events]
     begun = 0
     for commit, moved in [*moves, end]:
         upto = len(id) if commit is None else int(np.searchsorted(id, commit.first + commit.rows))
@@ -107,6 +111,9 @@ def _best(ledger: Ledger) -> Elites:
         first = first[objective[first] > best[cell[first]]]
         holder[cell[first]] = first
         ids, cells = np.array(moved["id"], int), np.array(moved["cell"], int)
+        if "descriptor" in moved:
+            holder[:] = -1
+            descriptor[np.searchsorted(id, ids)] = np.reshape(moved["descriptor"], (-1, descriptor.shape[1]))
         holder[cells] = np.where(ids < 0, -1, np.searchsorted(id, ids))
         best = np.where(holder < 0, -np.inf, objective[holder] if len(id) else -np.inf)
         begun = upto

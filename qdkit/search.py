@@ -37,6 +37,7 @@ from qdkit.novelty import Distinct
 from qdkit.parents import Annealed, Parents, Uniform, reads
 from qdkit.parts import described, said
 from qdkit.record import Cost, Exhausted, Unanswered, recording
+from qdkit.remap import ASKED, Learner, Learning
 from qdkit.rows import Commit, digest, families, genome_kind, moves
 from qdkit.seen import Seen
 from qdkit.stages import (
@@ -66,6 +67,7 @@ class Search(Seen):
     """A quality-diversity search of `domain`, `batch` candidates a step, into `archive`.
 
     judge, axes: where the objective and the descriptor come from; from the domain where left out.
+    replies: what axes that learn hear (see `qdkit.axes`): a store of judgements, or somebody to ask.
     seed: of all randomness; the same seed and the same answers give the same run.
     in_flight: how many steps are worked on at the same time, each from a state up to `ahead` steps
       old (`4 * in_flight` where left out). Keep 1 for numbers, and take as many for language models
@@ -104,6 +106,7 @@ class Search(Seen):
         seed: int = 0,
         judge: Judge = given,
         axes: Axes = features,
+        replies: Any = None,
         parents: Parents = UNIFORM,
         challenge: Challenge | None = None,
         lessons: Lessons | None = None,
@@ -124,6 +127,13 @@ class Search(Seen):
         for name, value in {"batch": batch, "in_flight": in_flight, "ahead": ahead}.items():
             if value != int(value) or value < 1:
                 raise ValueError(f"{name} is {value}: a whole number from 1 is needed")
+        if replies is not None and not isinstance(axes, Learner):
+            raise ValueError("replies are for axes that learn, such as qdkit.axes.Taught, and these axes do not")
+        if challenge and isinstance(axes, Learner):
+            raise ValueError(
+                "axes that learn fill the archive anew, and who has won a cell by a challenge would have to win it "
+                "again: leave one of challenge and axes out"
+            )
         keep_compilations()
         self.domain, self.archive, self.operator = domain, archive, operator
         self.judge, self.axes, self.parents, self.lessons = judge, axes, parents, lessons
@@ -166,9 +176,12 @@ class Search(Seen):
             self.ledger = Ledger.create(Path(run) if run is not None else None, self._about())
             self._was = []
         self._choosing = Choosing(archive, parents, self.ledger, self._numeric, len(self._elites.objective))
+        self._learning: Learning | None = None
         with ExitStack() as refused:
             refused.callback(self.close)  # or the folder would stay held as long as anybody looks at the traceback
             self._recorded = len(self._was)
+            if isinstance(axes, Learner):
+                self._learning = Learning(axes, archive, self.ledger, replies, example, self._recorded)
             seconds = self._was[-1].seconds if self._was else 0.0
             self._purse = Purse(replace(self.budget, evaluations=None), self.ledger.spent(), seconds)
             self._recall()
@@ -420,6 +433,8 @@ class Search(Seen):
         batch = batch.replace(id=np.arange(first, first + len(batch), dtype=np.int32))
         if self.novelty is not None:
             batch = sifted(batch, self.novelty, first, first)
+        if self._learning:
+            self._learning.drain(number)
         batch = placed(batch, self.axes, self.archive.axes)
         if self._challenges:
             add = lambda objective: self._added(batch, task.choice, objective)
@@ -490,9 +505,21 @@ class Search(Seen):
             self.lessons.learn(batch, added, self.ledger.take)
         if self.novelty is not None:
             self.novelty.learn(batch)
+        if self._learning:
+            self._remap(self._learning, batch)
         if len(self.commits) == self._founding and not self.elites.occupied.any():
             why = next((note["error"] for note in batch.notes if "error" in note), "no reason was given")
             raise RuntimeError(f"no seed could enter the archive, so there is nothing to start from; the first: {why}")
+
+    def _remap(self, learning: Learning, batch: Batch) -> None:
+        """Lets the axes learn; where they do, every candidate is put in anew."""
+        steps = len(self.commits)
+        record = TaskRecord(self.ledger, self._purse, steps - 1, False, ASKED)
+        key = jax.random.fold_in(jax.random.fold_in(self._root, 0), steps)
+        elites = learning.after(key, batch, self._elites, steps, lambda: recording(record))
+        if elites is not self._elites:
+            self._choosing.moved(self._elites, elites)
+            self.axes, self._elites = learning.axes, elites
 
     @property
     def _candidates(self) -> int:

@@ -58,8 +58,8 @@ class Seen:
 
     @property
     def pool(self) -> Batch:
-        """The elites as candidates, in the order of their cells."""
-        return self._scored(self.taken(self._ids()), self.elites.occupied)
+        """The elites as candidates, in the order of their cells, where they are now: axes may have learnt meanwhile."""
+        return self._now(self.taken(self._ids()), self.elites.occupied)
 
     @property
     def best(self) -> Candidate | None:
@@ -68,7 +68,7 @@ class Seen:
         if not elites.occupied.any():
             return None
         best = [int(np.argmax(elites.objective))]
-        return self._scored(self.taken(elites.payload["id"][best]), best)[0]
+        return self._now(self.taken(elites.payload["id"][best]), best)[0]
 
     @property
     def history(self) -> dict[str, np.ndarray]:
@@ -212,9 +212,10 @@ class Seen:
             **{kind: value["level"] for _, kind, value in self.ledger.events() if kind == "sandbox"},
         }
 
-    def _scored(self, batch: Batch, places: Any) -> Batch:
-        """The elites of these places, with the objectives by which they stay: these may be means of judgements."""
+    def _now(self, batch: Batch, places: Any) -> Batch:
+        """The elites of these places as they are now: where axes put them, with the mean of their judgements."""
         elites = self.elites
+        batch = batch.replace(descriptor=np.asarray(elites.descriptor)[places])
         return batch.replace(objective=elites.objective[places]) if "count" in elites.payload else batch
 
     def judge_again(self, times: int = 1, judge: Judge | None = None, domain: Any = None) -> dict[str, Any]:

@@ -19,11 +19,12 @@ class TaskRecord:
 
     finished: whether the task was committed when the run was made before; then every call that it
       made is in the ledger, and one that is not was refused by the budget.
+    call: the number of its first call.
     """
 
-    def __init__(self, ledger: Ledger, purse: Purse, number: int, finished: bool):
+    def __init__(self, ledger: Ledger, purse: Purse, number: int, finished: bool, call: int = 0):
         self._ledger, self._purse, self._task, self._finished = ledger, purse, number, finished
-        self._call, self._since = 0, time.monotonic()
+        self._call, self._since = call, time.monotonic()
 
     @property
     def place(self) -> tuple[int, int]:

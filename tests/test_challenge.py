@@ -318,6 +318,10 @@ def test_what_cannot_be_challenged_is_refused():
     for archive in (Deep(ROW, 3), Islands(ROW, 2)):
         with pytest.raises(ValueError, match="keeps others too"):
             Search(Qualities(), archive, Born(), judge=Noisy(), challenge=Challenge())
+    from qdkit.axes import Principal
+
+    with pytest.raises(ValueError, match="leave one of challenge and axes out"):
+        Search(Qualities(), Grid((5,), ((0, 1),)), Born(), axes=Principal(1), challenge=Challenge())
     for settings, why in (({"times": 0}, "times is 0"), ({"bound": -1.0}, "bound is -1")):
         with pytest.raises(ValueError, match=why):
             Challenge(**settings)

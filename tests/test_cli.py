@@ -189,7 +189,7 @@ def test_help_shows_every_option_with_its_default(capsys):
         (["run", "legs"], "no domain 'legs': take one of arm"),
         (["run", "nowhere.at:All"], "no module nowhere"),
         (["run", "nothing.py:All"], "no file nothing.py"),
-        (["run", "qdkit.domains.arm:Leg"], "has no Leg; it has Arm, UnitArm"),
+        (["run", "qdkit.domains.arm:Leg"], "has no Leg; it has Arm, UnitArm, PosedArm"),
         (["run", "arm", "--operator", "magic"], "no operator 'magic'.*line, gaussian, cma-me"),
         (["run", "arm", "--joints", "0"], "joints is 0"),
         (["run", "arm", "--shape", "0", "5"], "whole number of cells, at least one"),

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from qdkit import domains
-from qdkit.domains.arm import Arm, UnitArm
+from qdkit.domains.arm import Arm, PosedArm, UnitArm
 from qdkit.domains.projection import Plateau, Rastrigin, Sphere
 from qdkit.domains.words import Respell, Words
 from qdkit.elites import double
@@ -79,6 +79,25 @@ def test_the_unit_arm_is_the_arm_in_a_unit_box():
     objective, tip = evaluate(UnitArm(2), [[0.5, 0.5], [0.75, 0.5], [0.0, 1.0], [-3.0, 4.0]])
     np.testing.assert_allclose(tip, [[1, 0.5], [0.5, 1], [0.5, 0.5], [0.5, 0.5]], atol=1e-12)
     np.testing.assert_allclose(objective, [0, -0.125, -0.5, -0.5])
+
+
+def test_the_posed_arm_gives_its_posture_and_no_descriptor():
+    """Objective 100 (1 - var) and the directions of the links, from which the tip follows."""
+    angles = np.array([[0.0, 0, 0], [np.pi / 2, 0, 0], [0.3, -0.2, 1.1]])
+    found = PosedArm(3).evaluate(angles)
+    assert found.descriptor is None
+    np.testing.assert_allclose(found.objective, 100 * (1 - angles.var(1)), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(found.features)[:2], [[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]], atol=1e-6)
+    np.testing.assert_allclose(PosedArm(3).tip(found.features), evaluate(Arm(3), angles)[1], atol=1e-5)
+
+
+def test_turned_and_mirrored_arms_are_those_of_turned_and_mirrored_angles():
+    """What is done to the features is what it would do to the first joint, and to all signs."""
+    angles = np.asarray(PosedArm(4).seeds(KEY, 6))
+    features = lambda angles: np.asarray(PosedArm(4).evaluate(angles).features)
+    turned = angles + np.array([[np.pi / 2, 0, 0, 0]], np.float32)
+    np.testing.assert_allclose(PosedArm.quarter_turned(features(angles)), features(turned), atol=1e-5)
+    np.testing.assert_allclose(PosedArm.mirrored(features(angles)), features(-angles), atol=1e-5)
 
 
 @pytest.mark.parametrize("domain", [Arm(5), UnitArm(5)])

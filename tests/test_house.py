@@ -40,6 +40,7 @@ FLOORS = (
         "encoder",
     },
     {
+        "axes",
         "novelty",
         "ledger",
         "levels",
@@ -64,7 +65,7 @@ FLOORS = (
         "preferences",
         *SHELVES,
     },
-    {"scan", "tasks", "exchange", "viz"},
+    {"remap", "scan", "tasks", "exchange", "viz"},
     {"rate"},
     {"search", "comparison"},
     {"catalog", "testing", "doctor", "peers"},

@@ -23,6 +23,7 @@ _HOME = {
     "FAULTS": "replies",
     "Hang": "replies",
     "ModelServer": "server",
+    "Person": "person",
     "RESET": "replies",
     "Raw": "replies",
     "Reply": "replies",
