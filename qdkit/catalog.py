@@ -24,6 +24,7 @@ DOMAINS = {
     "sphere": "qdkit.domains.projection:Sphere",
     "rastrigin": "qdkit.domains.projection:Rastrigin",
     "plateau": "qdkit.domains.projection:Plateau",
+    "maze": "qdkit.domains.maze:Maze",
     "words": "qdkit.domains.words:Words",
     "poetry": "qdkit.domains.poetry:Poetry",
     "image-prompts": "qdkit.domains.image_prompts:ImagePrompts",
