@@ -21,6 +21,7 @@ class Question:
     logprobs: how many alternatives to tell of each token, with log-probabilities; 0 asks for none.
     temperature, max_tokens: of this question alone; the model's own where None.
     seed: passed on to servers that know it.
+    stop: texts before which the answer ends; few servers take more than four, and some models none.
     """
 
     prompt: str | Sequence[Message]
@@ -30,6 +31,7 @@ class Question:
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    stop: Sequence[str] = ()
 
     @classmethod
     def of(cls, asked: str | Sequence[Message] | Question) -> Question:
