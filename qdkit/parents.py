@@ -293,16 +293,17 @@ class Near(Parents):
     def choose(self, key: Key, standing: Standing, n: int, arity: int) -> Chosen:
         key, draw = jax.random.split(key)
         chosen = self.rule.choose(key, standing, n, 1)
-        place, elites = _numbered(standing.centre), standing.elites
-        best = elites.occupied & (jnp.arange(len(elites.objective)) % elites.depth == 0)
+        depth = standing.elites.depth
+        place = _numbered(standing.centre[::depth])
+        filled = standing.elites.occupied[::depth]
 
         def pick(cell: jax.Array, key: Key) -> jax.Array:
             far = jnp.nan_to_num(jnp.sqrt(((place - place[cell][None]) ** 2).sum(1)))  # no middle, no distance
             luck = jax.random.gumbel(key, far.shape, far.dtype)  # the greatest sums are draws without replacement
-            least, cells = _least(jnp.where(best, jnp.log1p(far**self.power) - luck, jnp.inf), arity)
+            least, cells = _least(jnp.where(filled, jnp.log1p(far**self.power) - luck, jnp.inf), arity)
             return jnp.where(jnp.isfinite(least), cells, cells[:1])
 
-        cell = jax.vmap(pick)(chosen.cell[:, 0], jax.random.split(draw, n))
+        cell = jax.vmap(pick)(chosen.cell[:, 0] // depth, jax.random.split(draw, n)) * depth
         return chosen._replace(cell=cell.astype(jnp.int32))
 
 

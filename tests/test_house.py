@@ -28,13 +28,13 @@ FLOORS = (
     {"scan", "tasks"},
     {"search", "viz", "comparison"},
     {"catalog", "testing", "doctor"},
-    {"runs", "order"},
+    {"runs", "order", "methods"},
     {"options", "printed"},
     {"cli"},
     {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-MEET_THE_SHELVES = {"catalog", "cli", "runs", "testing"}
+MEET_THE_SHELVES = {"catalog", "cli", "methods", "runs", "testing"}
 LIGHT = {
     "__init__",
     "__main__",
