@@ -191,7 +191,7 @@ class Replace(FewShot):
             self._best[cell] = tuple(kept[:BEST])
         if len(entered):
             best = [text for cell in sorted(self._best) for _, text in self._best[cell]]
-            self.pool = (*(shot.text for shot in self._seeds), *best)[-POOL:]
+            self.pool = tuple(dict.fromkeys([*(shot.text for shot in self._seeds), *best]))[-POOL:]
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
         random = generator(key)
