@@ -69,8 +69,8 @@ class Recent(Unstructured):
 
     def init(self, payload: Any = 0) -> Elites:
         """An empty pool."""
-        nobody = jnp.zeros((), jnp.int32)
-        return replace(super().init(payload), state=Pool(nobody, jnp.asarray(self.threshold, float), nobody, nobody))
+        came, accepted, refused = (jnp.zeros((), jnp.int32) for _ in range(3))  # a buffer each, as they are given away
+        return replace(super().init(payload), state=Pool(came, jnp.array(self.threshold, float), accepted, refused))
 
     def stretched(self, descriptor: Any) -> jax.Array:
         """float `[n, d]`: places on axes along which the cells between `edges` are equally wide, from 0 to 1."""

@@ -8,7 +8,7 @@ is much better than the examples, or of quite another kind, comes at once. As a 
     sentiment  P(positive) = 1 / (1 + exp(-7 s)), s of `qdkit.feedback.sentiment`
 
 with noise on both, where it is asked for. A twentieth of the probability is on other words; an answer less
-likely than one in ten thousand is not listed. Two answers of a hundred are empty.
+likely than one in five hundred is not listed. Two answers of a hundred are empty.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHANGE = 0.1  # the chance of a clause to have its adjective moved, and to have 
 MOST = 14  # clauses of a text
 ENOUGH = 4.0  # distinct subjects for a quality of one half
 EMPTY = 0.02
-MASS, LISTED = 0.95, 1e-4
+MASS, LISTED = 0.95, 2e-3
 _CLAUSE = re.compile(r"the (\w+) are ((?:very |not )?\w+)")
 
 
