@@ -94,7 +94,9 @@ def served():
     def says(body):
         prompt = json.dumps(body["messages"])
         if not body.get("logprobs"):
-            return model.text([[("beans", "good")], [("peas", "plain"), ("leeks", "awful")]])[:-1] + f" {next(written)}."
+            return (
+                model.text([[("beans", "good")], [("peas", "plain"), ("leeks", "awful")]])[:-1] + f" {next(written)}."
+            )
         yes, no = next(pair for pair in ANSWERS if f"Answer with one word, {pair[0]} or {pair[1]}," in prompt)
         p = 0.02 + 0.96 * (sum(map(ord, prompt)) % 997) / 997
         return likely({f" {yes.capitalize()}": 0.5 * p, yes: 0.45 * p, no: 0.95 * (1 - p), "well": 0.05})

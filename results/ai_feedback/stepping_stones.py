@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +53,7 @@ class Run(NamedTuple):
     settings: Callable[[], dict[str, Any]] = dict
 
 
+MODELS = ("gpt-4o-mini", "gpt-4o")  # whose prices are told: they tell log-probabilities
 MAIN = ("fixed", "shuffled", "random", "quality only", "qdaif")
 NOISE = 1.0  # standard deviation on the logit of every judgement
 RUNS = {
@@ -135,9 +138,62 @@ def interval(values: list[float]) -> str:
     return f"{np.mean(values):.2f} ({low:.2f}–{high:.2f})"
 
 
+def table(path: Path) -> None:
+    """Writes README.md."""
+    every = rows(path)
+    of = lambda name, what: [known[what] for known in every if known["run"] == name]
+    texts = lambda name: TEXTS // METHODS[RUNS[name].method].calls(DOMAIN)
+    plain = [*MAIN, *(name for name in METHODS if name not in MAIN)]
+    order = [
+        (name, METHODS[name].calls(DOMAIN), interval(of(name, "qd")), f"{np.mean(of(name, 'coverage')):.2f}",
+         texts(name), interval(of(name, "equal calls")))
+        for name in plain
+    ]  # fmt: skip
+    uniform = [
+        (name, interval(of(name, "qd")), interval(of(name, "equal calls"))) for name in RUNS if "uniform" in name
+    ]
+    noise = [
+        (name, *(interval(of(name, what)) for what in ("reported", "qd", "found"))) for name in RUNS if "noise" in name
+    ]
+    depths = " and ".join(f"{interval(of(f'qdaif, depth {depth}', 'qd'))} with {depth}" for depth in (1, 10))
+    equal = f"QD score after {TEXTS:,} calls"
+    filled = {
+        "texts": f"{TEXTS:,}",
+        "seeds": str(max(known["seed"] for known in every)),
+        "order": markdown(("method", "calls a text", "QD score", "coverage", "texts for equal calls", equal), order),
+        "uniform": markdown(("method", "QD score", equal), uniform),
+        "noise": markdown(("method", "as seen", "true", "ceiling"), noise),
+        "depth": f"QD score {depths}, and {interval(of('qdaif', 'qd'))} with 100.",
+        "cpu": f"{np.mean([known['cpu'] for known in every]):.1f}",
+        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "cost": markdown(("domain", "calls of a run", *(f"US dollars by {name}" for name in MODELS)), costs()),
+    }
+    text = (HERE / "about.md").read_text()
+    (HERE / "README.md").write_text(re.sub(r"\{(\w+)\}", lambda found: filled.get(found[1], found[0]), text))
+
+
+def costs() -> list[tuple[Any, ...]]:
+    """What a run of each domain costs at most, by the toolkit's prices of some models."""
+    from published import DOMAINS, cost
+
+    models = [qdkit.LLM(name, base_url="https://api.openai.com/v1", api_key="none") for name in MODELS]
+    return [
+        (name, f"{cost(domain, models[0])[0]:,}", *(f"{cost(domain, model)[1]:.2f}" for model in models))
+        for name, domain in DOMAINS.items()
+    ]
+
+
+def markdown(head: tuple[str, ...], body: list[tuple[Any, ...]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in [head, ("---",) * len(head), *body])
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--seeds", type=int, default=20)
     asked = parser.parse_args()
-    run(asked.seeds, HERE / "rows.jsonl")
+    if asked.what == "run":
+        run(asked.seeds, HERE / "rows.jsonl")
+    else:
+        table(HERE / "rows.jsonl")
