@@ -72,6 +72,8 @@ if __name__ == "__main__":
     one = [(asked.domain, asked.method, asked.seed)]
     todo = list(itertools.product(DOMAINS, METHODS, range(1, SEEDS + 1))) if asked.all else one
     every = [cost(DOMAINS[name], model) for name, _, _ in todo]
-    print(f"{sum(calls for calls, _ in every):,} calls, about {sum(dollars for _, dollars in every):.2f} US dollars")
+    dollars = sum(dollars for _, dollars in every)
+    priced = f"about {dollars:.2f} US dollars" if dollars == dollars else "at a price that is not known"
+    print(f"{sum(calls for calls, _ in every):,} calls, {priced}")
     for name, which, seed in [] if asked.cost else todo:
         print(name, which, seed, f"QD score {run(name, which, seed, model, asked.out):.2f}", flush=True)
