@@ -1,6 +1,7 @@
 """Archives: the geometries of cells, and who stays in them. Each says where a descriptor belongs.
 
-`qdkit.elites` keeps the best of each cell; `Soft` and `Deep` have other rules, `Novelty` and `Dominated` no cells.
+`qdkit.elites` keeps the best of each cell; `Soft` and `Deep` have other rules, `Novelty`, `Dominated` and
+`Recent` no cells.
 """
 
 if __name__ != "qdkit.archives":
@@ -12,6 +13,7 @@ from .dominated import Dominated
 from .grid import Grid
 from .islands import Islands, Migrate, Reset, Spawn
 from .novelty import Novelty
+from .recent import Recent
 from .soft import Soft
 
-__all__ = ["CVT", "Deep", "Dominated", "Grid", "Islands", "Migrate", "Novelty", "Reset", "Soft", "Spawn"]
+__all__ = ["CVT", "Deep", "Dominated", "Grid", "Islands", "Migrate", "Novelty", "Recent", "Reset", "Soft", "Spawn"]

@@ -2,8 +2,9 @@
 
     Novelty(axes, threshold)     whoever is far enough from all that is kept
     Dominated(axes, capacity)    a fixed number, of which those go that are near to better ones
+    Recent(axes, capacity)       the last that came in, if they were good and new enough
 
-Both have `capacity` places, so that arrays keep their shape. Coverage is the share of the places that
+All have `capacity` places, so that arrays keep their shape. Coverage is the share of the places that
 are taken, and the QD score counts every elite.
 """
 

@@ -20,7 +20,8 @@ from qdkit.domains.sketching import Sketch
 from qdkit.domains.svg import clean
 from qdkit.feedback import Fallback, Measured, Panel, Pictured, Rating
 from qdkit.llm import Ask
-from qdkit.operators.rewrite import answered, filled
+from qdkit.operators.rewrite import filled
+from qdkit.operators.writing import Writing
 from qdkit.prompts import fence
 from qdkit.types import Context, Evaluation, Key, Operator, Outcome, Proposal
 
@@ -86,22 +87,19 @@ class Drawings:
 
 
 @dataclass(frozen=True)
-class Redraw(Operator):
+class Redraw(Writing):
     """Asks for a drawing made out of another; what is answered is kept as it is cleaned, or refused with the reason."""
 
     ask: Ask
     name: str = "redraw"
 
-    @property
-    def models(self) -> tuple[Ask]:
-        """The one it asks."""
-        return (self.ask,)
-
-    def propose(self, key: Key, context: Context, n: int) -> Proposal:
+    def question(self, random: np.random.Generator, context: Context) -> str:
         shown = context.parents.replace(genome=[fence(genome, "svg") for genome in context.parents.genome])
         prompt = (HERE / "redraw.md").read_text(encoding="utf-8").strip()
-        each = [Context(shown.take(np.array([i])), lessons=context.lessons) for i in range(n)]
-        proposal = answered(self.ask, [filled(prompt, one) for one in each], self.name, context.parents)
+        return filled(prompt, Context(shown, lessons=context.lessons))
+
+    def propose(self, key: Key, context: Context, n: int) -> Proposal:
+        proposal = super().propose(key, context, n)
         rows = [_cleaned(*row) for row in zip(*_columns(proposal), strict=True)]
         genome, outcome, notes = map(list, zip(*rows, strict=True))
         return proposal._replace(genome=genome, outcome=outcome, notes=notes)

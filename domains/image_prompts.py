@@ -15,7 +15,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
 
 from qdkit.feedback import Label, Measured, Panel, Rating, repetition
@@ -23,7 +22,7 @@ from qdkit.feedback.lexicon import lexicon, share
 from qdkit.feedback.sounds import words
 from qdkit.llm import Ask
 from qdkit.operators import CutUp
-from qdkit.operators.rewrite import answered
+from qdkit.operators.writing import Writing
 from qdkit.prompts import fence, filled
 from qdkit.types import Context, Evaluation, Key, Operator, Proposal
 
@@ -106,26 +105,16 @@ class Phrases(Operator):
 
 
 @dataclass(frozen=True)
-class Rework(Operator):
+class Rework(Writing):
     """Asks for a prompt made out of another, for a medium and a mood that are drawn evenly."""
 
     ask: Ask
     name: str = "rework"
 
-    @property
-    def models(self) -> tuple[Ask]:
-        """The one it asks."""
-        return (self.ask,)
-
-    def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        aims = random.integers((len(MEDIA), len(MOODS)), size=(n, 2)).tolist()
-        shown = [fence(genome) for genome in context.parents.genome]
-        questions = [
-            filled(HERE / "write.md", genome=text, medium=MEDIA[i], mood=MOODS[j])
-            for text, (i, j) in zip(shown, aims, strict=True)
-        ]
-        return answered(self.ask, questions, self.name, context.parents)
+    def question(self, random: np.random.Generator, context: Context) -> str:
+        i, j = random.integers((len(MEDIA), len(MOODS))).tolist()
+        [genome] = context.parents.genome
+        return filled(HERE / "write.md", genome=fence(genome), medium=MEDIA[i], mood=MOODS[j])
 
 
 def joined(lines: str) -> str:

@@ -7,34 +7,30 @@ translated and judged by it, with the questions that were published: `qdkit run 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from textwrap import wrap
 from typing import Any, ClassVar
-
-import jax
-import numpy as np
 
 from qdkit.feedback import Label, Measured, Panel, Rating, closest_form, form_kept, repetition
 from qdkit.feedback.lexicon import lexicon, share
 from qdkit.feedback.sounds import words
 from qdkit.llm import Ask
-from qdkit.operators import CutUp
-from qdkit.operators.rewrite import answered
-from qdkit.prompts import fence, filled
-from qdkit.types import Candidate, Context, Evaluation, Key, Operator, Proposal
+from qdkit.operators import CutUp, Guided, Scale
+from qdkit.prompts import filled
+from qdkit.types import Operator
+
+from .written import Written, lines, paragraphs
 
 HERE = Path(__file__).parent / "poetry"
 GENRES = ("haiku", "sonnet", "ballad", "limerick", "hymn")
-WIDTH, HEIGHT = 44, 14  # characters and lines of a poem in a picture
 TONES = ("happy", "dark", "mysterious", "romantic", "reflective")
 
 
 @dataclass(frozen=True)
-class Poetry:
+class Poetry(Written):
     """Poems by genre and tone, five of each, marked from 1 to 10.
 
     start: the poems to start from; five by qdkit where left out, one of each genre.
@@ -49,15 +45,14 @@ class Poetry:
     bounds = (GENRES, TONES)
     names = ("genre", "tone")
     shape = (5, 5)
-    floor = 0.0
+    scales = (Scale("genre", GENRES), Scale("tone", TONES))
     usual: ClassVar = {"numbers": {"batch": 50, "evaluations": 10_000}, "models": {"evaluations": 200}}  # as in QDAIF
     operators: ClassVar = {"cut-up": lambda: CutUp(store())}
 
-    def seeds(self, key: Key, n: int) -> list[str]:
-        return list(self.start or openings())[:n]
-
-    def evaluate(self, genomes: Sequence[str]) -> Evaluation:
-        return Evaluation()  # all there is to say of a poem is a judgement
+    @property
+    def openings(self) -> tuple[str, ...]:
+        """The poems to start from where none are given."""
+        return openings()
 
     def judge(self, model: Ask | None = None) -> Panel:
         """The judge of quality, genre and tone: a model, with a question for each, or measures where there is none."""
@@ -69,35 +64,8 @@ class Poetry:
         return Panel(Rating(model, quality), axes)
 
     def asking(self, model: Ask) -> Operator:
-        """The operator by which a model makes new poems."""
-        return Translate(model)
-
-    def draw(self, genome: str, ax: Any) -> Any:
-        """The poem itself."""
-        lines = [part for line in genome.splitlines() for part in wrap(line, WIDTH)]
-        shown = "\n".join([*lines[:HEIGHT], *["…"] * (len(lines) > HEIGHT)])
-        ax.text(0.0, 1.0, shown, va="top", transform=ax.transAxes, fontsize=5, parse_math=False, in_layout=False)
-        ax.set_axis_off()
-        return ax
-
-
-@dataclass(frozen=True)
-class Translate(Operator):
-    """Asks for a poem of a genre and a tone that are drawn evenly; out of the parent, unless that is a seed."""
-
-    ask: Ask
-    name: str = "translate"
-
-    @property
-    def models(self) -> tuple[Ask]:
-        """The one it asks."""
-        return (self.ask,)
-
-    def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        aims = [(GENRES[i], TONES[j]) for i, j in random.integers((len(GENRES), len(TONES)), size=(n, 2))]
-        questions = [_asked(parent, *aim) for parent, aim in zip(context.parents, aims, strict=True)]
-        return answered(self.ask, questions, self.name, context.parents)
+        """Guided rewriting: a poem of a genre and a tone, out of the parent, or of nothing where that is a seed."""
+        return Guided(model, self.scales, HERE / "translate.md", HERE / "write.md", name="translate")
 
 
 def form_and_fluency(text: str) -> float:
@@ -125,25 +93,11 @@ def tone_words(text: str) -> str | None:
     return best if shares[best] else None
 
 
-def store() -> list[str]:
+def store() -> tuple[str, ...]:
     """The lines that poems are cut from."""
-    return [line for line in _said("lines") if line]
+    return lines(HERE / "lines.txt")
 
 
-def openings() -> list[str]:
+def openings() -> tuple[str, ...]:
     """The poems to start from."""
-    return "\n".join(_said("seeds")).strip().split("\n\n")
-
-
-def _said(name: str) -> list[str]:
-    """The lines of a file beside the prompts, but for those that tell a source."""
-    lines = (HERE / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if not line.startswith("#")]
-
-
-def _asked(parent: Candidate, genre: str, tone: str) -> str:
-    aim: Mapping[str, str] = {"genre": genre, "tone": tone}
-    if parent.origin == "seed":
-        return filled(HERE / "write.md", **aim)
-    was = GENRES[int(parent.descriptor[0])]
-    return filled(HERE / "translate.md", poem=fence(parent.genome), was=was, **aim)
+    return paragraphs(HERE / "seeds.txt")

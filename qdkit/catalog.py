@@ -26,7 +26,9 @@ DOMAINS = {
     "plateau": "qdkit.domains.projection:Plateau",
     "maze": "qdkit.domains.maze:Maze",
     "words": "qdkit.domains.words:Words",
+    "opinions": "qdkit.domains.opinions:Opinions",
     "poetry": "qdkit.domains.poetry:Poetry",
+    "stories": "qdkit.domains.stories:Stories",
     "image-prompts": "qdkit.domains.image_prompts:ImagePrompts",
     "drawings": "qdkit.domains.drawings:Drawings",
     "circle_packing": "qdkit.domains.solvers:circle_packing",
@@ -196,12 +198,13 @@ def _frozen(value: Any) -> Any:
 # What the command line calls archives and operators: functions of the domain whose settings become options.
 
 
-def grid(domain: Any, *, shape: tuple[int, ...] | None = None) -> Any:
+def grid(domain: Any, *, shape: tuple[int, ...] | None = None, depth: int | None = None) -> Any:
     """A grid over the domain's bounds.
 
     shape: cells along each axis; about 2,500 cells in all where left out.
+    depth: how many candidates a cell keeps to build on; as the domain says, else 1, where left out.
     """
-    from qdkit.archives import Grid
+    from qdkit.archives import Deep, Grid
 
     bounds, names = _described_by(domain)
     each = max(2, round(2500 ** (1 / len(bounds))))
@@ -209,7 +212,9 @@ def grid(domain: Any, *, shape: tuple[int, ...] | None = None) -> Any:
         each if len(axis) == 2 and not isinstance(axis[0], str) else _cells(axis) for axis in bounds
     )
     cells = natural if shape is None else shape
-    return Grid(cells, bounds, names=names)
+    kept = getattr(domain, "depth", 1) if depth is None else depth
+    made = Grid(cells, bounds, names=names)
+    return made if kept == 1 else Deep(made, kept)
 
 
 def cvt(domain: Any, *, cells: int = 1000) -> Any:

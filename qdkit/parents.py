@@ -3,6 +3,7 @@
     Search(..., parents=Weighted())                    good elites that have few children yet
     Search(..., parents=Fresh(Annealed(PowerLaw())))   tempered while few would be chosen; a tenth are fresh starts
     Search(..., parents=Towards(Weighted(), "empty"))  half of the candidates with a kind to aim for
+    Search(..., parents=Near())                        from the neighbourhood of one of them (LMX-Near)
     operators.Steered(operator, PowerLaw())            for the candidates of one operator alone
 
 A rule that weighs (`Weighing`) gives each cell a weight; parents are drawn by systematic resampling,
@@ -171,6 +172,17 @@ class Novel(Weighing):
 
 
 @dataclass(frozen=True)
+class Champions(Weighing):
+    """`rule` among the best of each cell, where an archive keeps several (`qdkit.archives.Deep`)."""
+
+    rule: Weighing = Uniform()
+
+    def log_weights(self, standing: Standing) -> jax.Array:
+        first = jnp.arange(len(standing.elites.objective)) % standing.elites.depth == 0
+        return jnp.where(first, self.rule.log_weights(standing), -jnp.inf)
+
+
+@dataclass(frozen=True)
 class Annealed(Weighing):
     """`rule`, tempered while few elites would be chosen: weights become w^(1/T).
 
@@ -263,6 +275,38 @@ class Towards(Parents):
         return chosen._replace(target=target.astype(chosen.target.dtype))
 
 
+@dataclass(frozen=True)
+class Near(Parents):
+    """All parents of a candidate from one neighbourhood of the map (LMX-Near of QDAIF, Bradley et al. 2023).
+
+    `rule` chooses a cell o. The parents are the best elites of cells b that are drawn without replacement
+    by the weights w = 1 / (1 + |o - b|^power), with |.| the Euclidean distance in numbers of cells along
+    each axis, however wide the cells are; o itself weighs most and may be left out. Where fewer cells
+    than parents are filled, some parents are the same.
+
+    power: 3 in QDAIF; with 0 all cells are alike.
+    """
+
+    rule: Parents = Champions()
+    power: float = 3.0
+
+    def choose(self, key: Key, standing: Standing, n: int, arity: int) -> Chosen:
+        key, draw = jax.random.split(key)
+        chosen = self.rule.choose(key, standing, n, 1)
+        depth = standing.elites.depth
+        place = _numbered(standing.centre[::depth])
+        filled = standing.elites.occupied[::depth]
+
+        def pick(cell: jax.Array, key: Key) -> jax.Array:
+            far = jnp.nan_to_num(jnp.sqrt(((place - place[cell][None]) ** 2).sum(1)))  # no middle, no distance
+            luck = jax.random.gumbel(key, far.shape, far.dtype)  # the greatest sums are draws without replacement
+            least, cells = _least(jnp.where(filled, jnp.log1p(far**self.power) - luck, jnp.inf), arity)
+            return jnp.where(jnp.isfinite(least), cells, cells[:1])
+
+        cell = jax.vmap(pick)(chosen.cell[:, 0] // depth, jax.random.split(draw, n)) * depth
+        return chosen._replace(cell=cell.astype(jnp.int32))
+
+
 def reads(rule: Parents, kinds: tuple[type[Parents], ...]) -> bool:
     """Whether a rule, or one that it wraps, is of these kinds."""
     return isinstance(rule, kinds) or (rule.within is not None and reads(rule.within, kinds))
@@ -317,6 +361,18 @@ def _median(values: jax.Array, where: jax.Array) -> jax.Array:
     return jnp.where(n > 0, middle, 0.0)
 
 
+def _numbered(centre: jax.Array) -> jax.Array:
+    """float `[C, d]`: which cell along each axis, counted from 0, by the middles `[C, d]`; nan where there is none."""
+
+    def along(middles: jax.Array) -> jax.Array:
+        rising = jnp.sort(middles)  # nan last
+        new = jnp.concatenate([jnp.zeros(1, bool), rising[1:] > rising[:-1]])
+        number = jnp.cumsum(new)[jnp.searchsorted(rising, middles)]
+        return jnp.where(jnp.isnan(middles), jnp.nan, number.astype(middles.dtype))
+
+    return jax.vmap(along, 1, 1)(centre)
+
+
 def _scaled(place: jax.Array, where: jax.Array) -> jax.Array:
     """float `[C, d]`: places in the spread of each axis over those that count."""
     low = jnp.where(where[:, None], place, jnp.inf).min(0, keepdims=True)
@@ -333,9 +389,11 @@ def _spread_out(occupied: jax.Array, n: int) -> jax.Array:
 
 __all__ = [
     "Annealed",
+    "Champions",
     "Chosen",
     "Curious",
     "Fresh",
+    "Near",
     "Novel",
     "Parents",
     "PowerLaw",

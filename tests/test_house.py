@@ -69,13 +69,13 @@ FLOORS = (
     {"rate"},
     {"search", "comparison"},
     {"catalog", "testing", "doctor", "peers"},
-    {"runs", "order"},
+    {"runs", "order", "methods"},
     {"options", "printed"},
     {"cli"},
     {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-MEET_THE_SHELVES = {"catalog", "cli", "peers", "runs", "testing"}
+MEET_THE_SHELVES = {"catalog", "cli", "methods", "peers", "runs", "testing"}
 LIGHT = {
     "__init__",
     "__main__",

@@ -21,7 +21,6 @@ from qdkit.domains.poetry import (
     HERE,
     TONES,
     Poetry,
-    Translate,
     fluency,
     form_and_fluency,
     openings,
@@ -209,7 +208,7 @@ def test_questions_are_those_of_qdaif(question):
     ask = lambda prompt: prompts.append(prompt) or ""
     if question in ("write", "translate"):
         origin = {"write": "seed", "translate": "elite"}[question]
-        Translate(ask).propose(KEY, Context(parents("Fields of rain", origin=origin)), 1)
+        POETRY.asking(ask).propose(KEY, Context(parents("Fields of rain", origin=origin)), 1)
     else:
         panel = POETRY.judge(ask)
         judge = {judge.name: judge for judge in (panel.quality, *panel.axes)}[question]
@@ -223,7 +222,7 @@ def test_questions_are_those_of_qdaif(question):
 def test_a_poem_that_was_refused_is_no_candidate():
     """It is asked for once more, and then invalid with the reason."""
     with ModelServer(lambda body: FAULTS["refusal"]) as server:
-        made = Translate(LLM("m", base_url=server.url)).propose(KEY, Context(parents("x", origin="seed")), 1)
+        made = POETRY.asking(LLM("m", base_url=server.url)).propose(KEY, Context(parents("x", origin="seed")), 1)
     assert made.outcome == [Outcome.INVALID] and "refused" in made.notes[0]["error"] and len(server.log) == 2
     assert made.parents.tolist() == [[0]] and NOBODY not in made.parents
 

@@ -109,6 +109,7 @@ class LLM:
         body: dict[str, Any] = {"model": self.model, "messages": question.messages(self.system), **self.options}
         body |= {"temperature": warmth} if warmth is not None else {}
         body |= {"seed": question.seed} if question.seed is not None else {}
+        body |= {"stop": [*question.stop]} if question.stop else {}
         body |= {"logprobs": True, "top_logprobs": question.logprobs} if question.logprobs else {}
         if question.schema is not None and not question.in_words:
             strict = question.schema.get("additionalProperties") is False

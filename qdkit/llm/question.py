@@ -27,6 +27,7 @@ class Question:
     logprobs: how many alternatives to tell of each token, with log-probabilities; 0 asks for none.
     temperature, max_tokens: of this question alone; the model's own where None.
     seed: passed on to servers that know it.
+    stop: texts before which the answer ends; few servers take more than four, and some models none.
     in_words: the schema is said in the prompt, to a server that knows none.
     """
 
@@ -37,6 +38,7 @@ class Question:
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    stop: Sequence[str] = ()
     in_words: bool = False
 
     @classmethod

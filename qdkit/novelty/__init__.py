@@ -17,6 +17,7 @@ from qdkit.novelty.asked import Asked
 from qdkit.novelty.cascade import Cascade
 from qdkit.novelty.distinct import Distinct
 from qdkit.novelty.edits import EditDistance
+from qdkit.novelty.rouge import Rouge
 from qdkit.novelty.unlike import Unlike
 
-__all__ = ["Asked", "Cascade", "Distinct", "EditDistance", "Unlike"]
+__all__ = ["Asked", "Cascade", "Distinct", "EditDistance", "Rouge", "Unlike"]

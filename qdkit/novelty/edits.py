@@ -62,19 +62,24 @@ class EditDistance:
         fresh, notes = nothing_against(batch)
         if numbers(batch):
             return Verdict(fresh, notes)
-        n = int(np.searchsorted(self._ids, before))
+        known = self.known(before)
+        ids, old, n = self._ids[known], self._tokens[known], known.stop - known.start
         tokens = [self._read(genome) for genome in batch.genome]
         bags = np.array([_bag(each) for each in tokens]).reshape(-1, BUCKETS)
         for row, mine in enumerate(tokens):
             above = np.flatnonzero(fresh[:row])
-            others = [*self._tokens[:n], *(tokens[i] for i in above)]
-            likeness, i = self._nearest(mine, bags[row], others, np.concatenate([self._bags[:n], bags[above]]))
+            others = [*old, *(tokens[i] for i in above)]
+            likeness, i = self._nearest(mine, bags[row], others, np.concatenate([self._bags[known], bags[above]]))
             if likeness >= self.ratio:
-                where = {"id": self._ids[i]} if i < n else {"row": int(above[i - n])}
+                where = {"id": ids[i]} if i < n else {"row": int(above[i - n])}
                 fresh[row], notes[row] = False, rejected(STAGE, likeness, self.ratio, where)
             elif others:
                 notes[row] = passed(STAGE, likeness)
         return Verdict(fresh, notes)
+
+    def known(self, before: int) -> slice:
+        """Which of those that it remembers a candidate is held against, of the ids below `before`."""
+        return slice(0, int(np.searchsorted(self._ids, before)))
 
     def learn(self, batch: Batch) -> None:
         """Remembers the candidates of a commit that were evaluated and are like no other."""

@@ -11,22 +11,31 @@ from .portfolio import Portfolio
 from .rewrite import Rewrite
 from .steered import Steered
 from .syntax import Syntax, mutated
+from .texts import LMX, Crossover, Directional, FewShot, Guided, Replace, Scale, Several
 
 __all__ = [
+    "LMX",
     "Arborescence",
     "Cross",
+    "Crossover",
     "CutUp",
+    "Directional",
     "Emitter",
     "Evolution",
+    "FewShot",
     "Full",
     "Gaussian",
+    "Guided",
     "Line",
     "Patch",
     "Polish",
     "Portfolio",
     "Pure",
     "Repair",
+    "Replace",
     "Rewrite",
+    "Scale",
+    "Several",
     "Steered",
     "Syntax",
     "cma_mae",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
 from qdkit.types import Context, Key, Operator, Proposal
+
+from .writing import generator
 
 MOST = 24  # lines of a text; it does not grow beyond
 
@@ -20,10 +22,12 @@ class CutUp(Operator):
     store: lines to take from, beside those of the second parent.
     changes: the most that are made to one child. Each puts in, replaces, drops or moves a line, joins the
       beginning of one line to the end of another, or takes a word from elsewhere.
+    sentences: whether the lines are sentences, and a text a paragraph of them.
     """
 
     store: Sequence[str] = ()
     changes: int = 3
+    sentences: bool = False
 
     name = "cut-up"
     arity = 2
@@ -32,26 +36,27 @@ class CutUp(Operator):
         object.__setattr__(self, "store", tuple(self.store))
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        random = generator(key)
         texts = context.parents.genome
         made = [self._cut(texts[2 * i], texts[2 * i + 1], random) for i in range(n)]
         return Proposal.of(made, self.name, context.parents)
 
     def _cut(self, text: str, other: str, random: np.random.Generator) -> str:
-        lines, others = lines_of(text), lines_of(other)
+        lines, others = lines_of(text, self.sentences), lines_of(other, self.sentences)
         for _ in range(random.integers(1, self.changes + 1)):
             source = self.store if self.store and random.random() < 0.5 else others or lines
             line = source[int(random.integers(len(source)))] if source else ""
             lines = CHANGES[int(random.integers(len(CHANGES)))](lines, line, random)
-        return "\n".join(map(respelt, lines)) if lines else text
+        return (" " if self.sentences else "\n").join(map(respelt, lines)) if lines else text
 
 
 Change = Callable[[list[str], str, np.random.Generator], list[str]]
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a text that are not blank."""
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def lines_of(text: str, sentences: bool = False) -> list[str]:
+    """The lines of a text that are not blank, or its sentences."""
+    parts = re.split(r"(?<=[.!?])\s+", text) if sentences else text.splitlines()
+    return [part.strip() for part in parts if part.strip()]
 
 
 def respelt(line: str) -> str:

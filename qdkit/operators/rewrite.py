@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from qdkit.llm import Answer, AnswerOutcome, Ask, answer_of
+import numpy as np
+
+from qdkit.llm import Ask
 from qdkit.plain import to_json
 from qdkit.shown import Shown
-from qdkit.types import Batch, Context, Genome, Key, Operator, Outcome, Proposal
+from qdkit.types import Context, Genome
 
-TRIES = 2  # an answer that cannot be used costs one more, not the candidate
+from .writing import Writing
 
 
 @dataclass(frozen=True)
-class Rewrite(Operator):
+class Rewrite(Writing):
     """Asks for a new text after showing an elite.
 
     ask: a model (`qdkit.LLM`), or a plain function `str -> str`.
@@ -46,37 +46,8 @@ class Rewrite(Operator):
             )
         object.__setattr__(self, "name", self.name or getattr(self.ask, "model", "rewrite"))
 
-    @property
-    def models(self) -> tuple[Ask]:
-        """The one it asks."""
-        return (self.ask,)
-
-    def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        each = [context.part(slice(i, i + 1), 1, 1) for i in range(n)]
-        return answered(self.ask, [filled(self.prompt, one) for one in each], self.name, context.parents)
-
-
-class _Row(NamedTuple):
-    text: str
-    outcome: Outcome
-    notes: Mapping[str, Any]
-
-
-def answered(ask: Ask, questions: Sequence[str], name: str, parents: Batch) -> Proposal:
-    """The answer to each question as a new text, from the operator `name`; see `Rewrite` for what cannot be used."""
-    rows = [_row(ask, question) for question in questions]
-    proposal = Proposal.of([row.text for row in rows], name, parents)
-    return proposal._replace(outcome=[row.outcome for row in rows], notes=[row.notes for row in rows])
-
-
-def _row(ask: Ask, question: str) -> _Row:
-    dollars = 0.0
-    for _ in range(TRIES):
-        answer = answer_of(ask, question)
-        dollars += answer.cost.dollars
-        if answer.ok or answer.outcome == AnswerOutcome.INFRASTRUCTURE:
-            break
-    return _Row(answer.text.strip() if answer.ok else "", _outcome(answer), _notes(answer, dollars))
+    def question(self, random: np.random.Generator, context: Context) -> str:
+        return filled(self.prompt, context)
 
 
 def filled(prompt: str, context: Context) -> str:
@@ -96,14 +67,3 @@ def filled(prompt: str, context: Context) -> str:
 
 def _text(genome: Genome) -> str:
     return genome if isinstance(genome, str) else to_json(genome)
-
-
-def _outcome(answer: Answer) -> Outcome:
-    if answer.ok:
-        return Outcome.OK
-    return Outcome.INFRASTRUCTURE if answer.outcome == AnswerOutcome.INFRASTRUCTURE else Outcome.INVALID
-
-
-def _notes(answer: Answer, dollars: float) -> dict[str, Any]:
-    notes: dict[str, Any] = {"model": answer.model, "dollars": dollars if dollars == dollars else None}
-    return notes if answer.ok else notes | {"error": f"{answer.outcome}: {answer.error}"}

@@ -15,14 +15,16 @@ LONGEST = 160  # characters of a text
 
 
 def texts(seen: Seen) -> Any:
-    """The elites that are texts as a `rich` table, in the order of their cells, and who judged them.
+    """The elites that are texts as a `rich` table, the best of each cell in order, and who judged them.
 
     Its lines are shown between slashes, as verse is quoted. None where there are too many, or no texts.
     """
     from rich.table import Table
     from rich.text import Text
 
-    pool = seen.pool
+    elites = seen.elites
+    best = slice(None, None, elites.depth)
+    pool = seen.ledger.take(elites.payload["id"][best][elites.objective[best] > -math.inf])
     if not 0 < len(pool) <= MOST or not isinstance(pool.genome[0], str):
         return None
     names = getattr(seen.archive, "names", ()) or [f"axis {i}" for i in range(pool.descriptor.shape[1])]

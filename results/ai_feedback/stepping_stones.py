@@ -1,0 +1,199 @@
+"""QDAIF and its baselines where stepping stones are needed, without a model: order, bins, depth, equal calls, noise.
+
+    python results/ai_feedback/stepping_stones.py run [--seeds 20]   the rows that are missing, to rows.jsonl
+    python results/ai_feedback/stepping_stones.py table              README.md from rows.jsonl
+
+The texts are written and judged by `qdkit.testing.clauses`, which was chosen on seeds from 1000. A run is a
+`Search` of 1,000 texts, eight a step. QDAIF wrote 2,000, one a step: here that takes eight times as long, and after
+2,000 texts of so simple a kind all that learn have nearly filled the map.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import qdkit
+from qdkit import metrics
+from qdkit.archives import Deep, Grid
+from qdkit.domains.opinions import Opinions
+from qdkit.elites import Elites
+from qdkit.methods import METHODS, judged_texts, map_of, method
+from qdkit.testing.clauses import OPENINGS, Clauses
+from qdkit.types import Batch
+
+HERE = Path(__file__).parent
+TEXTS, BATCH, RESAMPLES = 1000, 8, 10_000
+DOMAIN = Opinions(start=OPENINGS)
+SET, UNIFORM = Grid(DOMAIN.shape, DOMAIN.bounds), Grid(DOMAIN.shape, ((0.0, 1.0),))
+EXACT, KEY = Clauses().judged, jax.random.key(0)
+
+
+class Run(NamedTuple):
+    """What is run: a method, in which the archive may be another, under a judge with noise.
+
+    map: the cells in which all that was written is counted.
+    settings: further arguments of `Search`.
+    """
+
+    method: str
+    noise: float = 0.0
+    archive: Any = None
+    map: Any = SET
+    texts: int = TEXTS
+    settings: Callable[[], dict[str, Any]] = dict
+
+
+MODELS = ("gpt-4o-mini", "gpt-4o")  # whose prices are told: they tell log-probabilities
+MAIN = ("fixed", "shuffled", "random", "quality only", "qdaif")
+NOISE = 1.0  # standard deviation on the logit of every judgement
+RUNS = {
+    **{name: Run(name) for name in MAIN},
+    **{f"{name}, noise": Run(name, NOISE) for name in ("quality only", "qdaif")},
+    "qdaif, uniform": Run("qdaif", archive=Deep(UNIFORM, 100), map=UNIFORM),
+    "quality only, uniform": Run("quality only", map=UNIFORM),
+    **{f"qdaif, depth {depth}": Run("qdaif", archive=Deep(SET, depth)) for depth in (1, 10)},
+    **{name: Run(name) for name in METHODS if name not in MAIN},
+}
+
+FIRST = [name for name in RUNS if name in MAIN or name.endswith("noise")]
+
+
+def row(name: str, seed: int) -> dict[str, Any]:
+    """One run: its QD score and coverage, as seen and as it is, of all texts and of as many as the calls allow."""
+    about, begun = RUNS[name], time.process_time()
+    model = Clauses(seed, about.noise)
+    parts = method(about.method, DOMAIN, model)
+    parts |= {"archive": about.archive} if about.archive else {}
+    with qdkit.Search(DOMAIN, **parts, judge=model.judged, batch=BATCH, seed=seed, **about.settings()) as search:
+        steps = len(OPENINGS) // BATCH + 1 + about.texts // BATCH
+        search.run(steps, progress=False)
+        last = search.commits[-1]
+        written = search.ledger.take(range(last.first + last.rows))
+        seen = as_seen(search, about, written)
+    value, place = judged_texts(written, EXACT, KEY)
+
+    def found(which: np.ndarray) -> Elites:
+        return map_of(about.map, written.id, np.where(which, value, np.nan), place)
+
+    equal = written.id < len(OPENINGS) + about.texts // METHODS[about.method].calls(DOMAIN)
+    true = found(np.isin(written.id, held(seen)))
+    return {
+        "run": name,
+        "seed": seed,
+        "qd": metrics.qd_score(true),
+        "coverage": metrics.coverage(true),
+        "reported": metrics.qd_score(seen),
+        "found": metrics.qd_score(found(written.id >= 0)),
+        "equal calls": metrics.qd_score(found(equal)),
+        "cpu": round(time.process_time() - begun, 2),
+    }
+
+
+def as_seen(search: qdkit.Search, about: Run, written: Batch) -> Elites:
+    """The map as the search's judge saw it: its own, where it keeps one, or that of all that was written."""
+    if isinstance(search.archive, Deep) and search.archive.archive in (SET, UNIFORM):
+        return search.elites
+    if about.noise:  # what a filter rejected was never judged
+        return map_of(about.map, written.id, written.objective, written.features)
+    return map_of(about.map, written.id, *judged_texts(written, EXACT, KEY))
+
+
+def held(elites: Elites) -> np.ndarray:
+    """The ids of the best of each cell."""
+    best = slice(None, None, elites.depth)
+    return elites.payload["id"][best][elites.objective[best] > -np.inf]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """What is known."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def run(seeds: int, path: Path) -> None:
+    """Adds the rows that are missing, one line each, so that it may be stopped and called again."""
+    done = {(known["run"], known["seed"]) for known in rows(path)}
+    with path.open("a") as file:
+        for names in (FIRST, [name for name in RUNS if name not in FIRST]):
+            for seed in range(1, seeds + 1):
+                for name in names:
+                    if (name, seed) not in done:
+                        file.write(json.dumps(row(name, seed)) + "\n")
+                        file.flush()
+
+
+def interval(values: list[float]) -> str:
+    """The mean and its bootstrap interval of 95 %."""
+    at = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.percentile(np.asarray(values)[at].mean(1), [2.5, 97.5])
+    return f"{np.mean(values):.2f} ({low:.2f}–{high:.2f})"
+
+
+def table(path: Path) -> None:
+    """Writes README.md."""
+    every = rows(path)
+    of = lambda name, what: [known[what] for known in every if known["run"] == name]
+    texts = lambda name: TEXTS // METHODS[RUNS[name].method].calls(DOMAIN)
+    plain = [*MAIN, *(name for name in METHODS if name not in MAIN)]
+    order = [
+        (name, METHODS[name].calls(DOMAIN), interval(of(name, "qd")), f"{np.mean(of(name, 'coverage')):.2f}",
+         texts(name), interval(of(name, "equal calls")))
+        for name in plain
+    ]  # fmt: skip
+    uniform = [
+        (name, interval(of(name, "qd")), interval(of(name, "equal calls"))) for name in RUNS if "uniform" in name
+    ]
+    noise = [
+        (name, *(interval(of(name, what)) for what in ("reported", "qd", "found"))) for name in RUNS if "noise" in name
+    ]
+    depths = " and ".join(f"{interval(of(f'qdaif, depth {depth}', 'qd'))} with {depth}" for depth in (1, 10))
+    equal = f"QD score after {TEXTS:,} calls"
+    filled = {
+        "texts": f"{TEXTS:,}",
+        "seeds": str(max(known["seed"] for known in every)),
+        "order": markdown(("method", "calls a text", "QD score", "coverage", "texts for equal calls", equal), order),
+        "uniform": markdown(("method", "QD score", equal), uniform),
+        "noise": markdown(("method", "as seen", "true", "ceiling"), noise),
+        "depth": f"QD score {depths}, and {interval(of('qdaif', 'qd'))} with 100.",
+        "cpu": f"{np.mean([known['cpu'] for known in every]):.1f}",
+        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "cost": markdown(("domain", "calls of a run", *(f"US dollars by {name}" for name in MODELS)), costs()),
+    }
+    text = (HERE / "about.md").read_text()
+    (HERE / "README.md").write_text(re.sub(r"\{(\w+)\}", lambda found: filled.get(found[1], found[0]), text))
+
+
+def costs() -> list[tuple[Any, ...]]:
+    """What a run of each domain costs at most, by the toolkit's prices of some models."""
+    from published import DOMAINS, cost
+
+    models = [qdkit.LLM(name, base_url="https://api.openai.com/v1", api_key="none") for name in MODELS]
+    return [
+        (name, f"{cost(domain, models[0])[0]:,}", *(f"{cost(domain, model)[1]:.2f}" for model in models))
+        for name, domain in DOMAINS.items()
+    ]
+
+
+def markdown(head: tuple[str, ...], body: list[tuple[Any, ...]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in [head, ("---",) * len(head), *body])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("--seeds", type=int, default=20)
+    asked = parser.parse_args()
+    if asked.what == "run":
+        run(asked.seeds, HERE / "rows.jsonl")
+    else:
+        table(HERE / "rows.jsonl")
