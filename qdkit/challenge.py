@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from qdkit.elites import IMPROVED, Added, Archive, Elites
+from qdkit.elites import IMPROVED, NOWHERE, Added, Archive, Elites, double
 from qdkit.noise import lower_bound
 from qdkit.types import Batch, Key
 
@@ -27,7 +27,9 @@ class Challenge:
     """How a candidate that seems better than its cell's elite has to prove it: `Search(challenge=Challenge())`.
 
     Both are judged `times` more times, in a step of their own, before other steps begin. An elite's objective is
-    the mean of all its judgements, and the candidate takes its place if its own mean is higher.
+    the mean of all its judgements, and the candidate takes its place if its own mean is higher. Where judgements
+    say of what kind a candidate is too, its descriptor is the median of what was said on each axis, or the label that
+    was said most often; whoever is then of another cell leaves for it, enters if it is empty, or else challenges.
 
     times: further judgements of each. 1 goes furthest where they are dear: who wins a cell is challenged again.
     bound: how many standard errors are first taken off the candidate's mean (`noise.lower_bound`), the error of
@@ -81,9 +83,11 @@ class Challenges:
                 f"who challenges an elite takes its place alone, and {type(archive).__name__} keeps others too: "
                 "give the cells alone, such as a Grid or a CVT, or leave challenge out"
             )
-        self.rule, self._batch, self._take = rule, batch, take
+        self.rule, self._archive, self._batch, self._take = rule, archive, batch, take
         self._waiting: list[tuple[int, int]] = []  # (id, cell), in their order
         self._told: dict[int, list[float]] = {}
+        self._places: dict[int, list[np.ndarray]] = {}  # the descriptors that were said of each
+        self._home: dict[int, int] = {}  # the cell of each elite
         self._at_work: set[int] = set()  # cells
 
     @property
@@ -113,8 +117,11 @@ class Challenges:
             now = Added(*map(np.asarray, (rest.status, seemed.value, seemed.cell)))  # type: ignore[arg-type]
         else:
             now = seemed
-        for id, value in zip(batch.id[batch.ok].tolist(), batch.objective[batch.ok].tolist(), strict=True):
-            self._told[id] = [value]
+        for row in np.flatnonzero(batch.ok).tolist():
+            id = int(batch.id[row])
+            self._told[id], self._places[id] = [float(batch.objective[row])], [batch.descriptor[row]]
+        ids, cells = np.asarray(after.payload["id"]), np.asarray(now.cell)[np.asarray(now.status) > 0]
+        self._home |= {int(ids[cell]): int(cell) for cell in cells}
         return batch, after, now, seemed
 
     def turn(self, number: int, elites: Elites, judging: Key, left: float) -> Bout | None:
@@ -124,9 +131,9 @@ class Challenges:
         still: list[tuple[int, int]] = []
         ids, objective = np.asarray(elites.payload["id"]), np.asarray(elites.objective)
         for id, cell in self._waiting:
-            if not self._mean(id) > objective[cell]:
+            if ids[cell] >= 0 and not self._mean(id) > objective[cell]:
                 continue  # another was better meanwhile
-            if len(pairs) < most and cell not in self._at_work:
+            if ids[cell] >= 0 and len(pairs) < most and cell not in self._at_work:
                 pairs.append(Pair(id, int(ids[cell]), cell))
                 self._at_work.add(cell)
             else:
@@ -137,35 +144,102 @@ class Challenges:
         both = self._take([*(pair.candidate for pair in pairs), *(pair.elite for pair in pairs)])
         return Bout(number, pairs, both, judging, self.rule.times)
 
-    def settled(self, bout: Bout, values: np.ndarray, elites: Elites) -> tuple[Elites, Mapping[str, Any]]:
+    def settled(
+        self, bout: Bout, values: np.ndarray, places: np.ndarray, elites: Elites
+    ) -> tuple[Elites, Mapping[str, Any]]:
         """The elites after a bout, and the event that tells of it.
 
-        values: float `[times, 2 m]`, what was said of the candidates and then of their elites; nan where nothing was.
-        The event has the "looks", (id, value) each, and the "cells" that changed: whose they are, its mean and count.
+        values, places: float `[times, 2 m]` and `[times, 2 m, d]`, what was said of the candidates and then of their
+          elites; nan where nothing was.
+        The event has the "looks", (id, value, descriptor) each, and the "cells" that changed: whose they are (-1 for
+        nobody), its mean, its count and its descriptor.
         """
         elites = jax.tree.map(np.array, elites)
-        order, rows = [*bout.both.id.tolist()], {}
-        for id, said in zip(order, np.asarray(values).T.tolist(), strict=True):
-            self._told[id] += [value for value in said if math.isfinite(value)]
-            rows[id] = said
-        cells = []
-        for row, pair in enumerate(bout.pairs):
+        rows = {int(id): row for row, id in enumerate(bout.both.id)}
+        heard = set()
+        for said, where in zip(values, places, strict=True):
+            for id, row in rows.items():
+                if math.isfinite(said[row]) and np.isfinite(where[row]).all():
+                    self._told[id].append(float(said[row]))
+                    self._places[id].append(where[row])
+                    heard.add(id)
+        changed: dict[int, None] = {}
+        homeless = [pair.elite for pair in bout.pairs if self._moves(pair.elite, elites, changed)]
+        for pair in bout.pairs:
             self._at_work.discard(pair.cell)
-            heard = any(map(math.isfinite, rows[pair.candidate]))
-            now = int(elites.payload["id"][pair.cell])
-            if now != pair.elite:
-                if heard and self._mean(pair.candidate) > elites.objective[pair.cell]:
-                    self._waiting.append((pair.candidate, pair.cell))
-                continue
-            if heard and self._beats(pair.candidate, pair.elite):
-                _seat(elites, pair.cell, bout.both, row)
-                now = pair.candidate
-            elites.objective[pair.cell], n = self._mean(now), len(self._told[now])
-            elites.payload["count"][pair.cell] = n
-            cells.append([pair.cell, now, self._mean(now), n])
-        said = [math.nan if not math.isfinite(value) else value for value in np.asarray(values).ravel().tolist()]
-        looks = [[id, None if math.isnan(value) else value] for id, value in zip(order * bout.times, said, strict=True)]
+            here = self._cell(pair.candidate) == pair.cell and elites.payload["id"][pair.cell] == pair.elite
+            if pair.candidate in heard and here and self._beats(pair.candidate, pair.elite):
+                self._leave(pair.cell, elites, changed)
+            elif here or pair.candidate not in heard:
+                continue  # it lost, or nothing was said
+            self._seek(pair.candidate, bout.both, rows, elites, changed)
+        for id in homeless:
+            self._seek(id, bout.both, rows, elites, changed)
+        cells = [[cell, *self._seat_of(cell, elites)] for cell in changed]
+        looks = [
+            [id, _known(said[row]), [_known(x) for x in where[row]]]
+            for said, where in zip(values, places, strict=True)
+            for id, row in rows.items()
+        ]
         return elites, {"looks": looks, "cells": cells}
+
+    def _moves(self, id: int, elites: Elites, changed: dict[int, None]) -> bool:
+        """Whether an elite is of another cell than it was; if not, its mean, count and descriptor are as of now."""
+        if (home := self._home.get(id)) is None:
+            return False
+        if self._cell(id) != home:
+            self._leave(home, elites, changed)
+            return True
+        self._sit(id, home, elites, changed)
+        return False
+
+    def _seek(self, id: int, both: Batch, rows: Mapping[int, int], elites: Elites, changed: dict[int, None]) -> None:
+        """Gives a candidate the cell that it belongs to, if that is empty; else it waits, if it seems better."""
+        cell = self._cell(id)
+        if cell == NOWHERE:
+            return
+        if elites.payload["id"][cell] < 0:
+            if "genome" in elites.payload:
+                elites.payload["genome"][cell] = both.genome[rows[id]]
+            self._home[id] = cell
+            self._sit(id, cell, elites, changed)
+        elif self._mean(id) > elites.objective[cell]:
+            self._waiting.append((id, cell))
+
+    def _sit(self, id: int, cell: int, elites: Elites, changed: dict[int, None]) -> None:
+        elites.objective[cell], elites.descriptor[cell] = self._mean(id), self._place(id)
+        elites.payload["id"][cell], elites.payload["count"][cell] = id, len(self._told[id])
+        changed[cell] = None
+
+    def _leave(self, cell: int, elites: Elites, changed: dict[int, None]) -> None:
+        self._home.pop(int(elites.payload["id"][cell]))
+        elites.objective[cell], elites.descriptor[cell] = -np.inf, np.nan
+        elites.payload["id"][cell] = elites.payload["count"][cell] = -1
+        changed[cell] = None
+
+    def _seat_of(self, cell: int, elites: Elites) -> tuple[int, float | None, int, list[float | None]]:
+        """Whose a cell is, with its mean, count and descriptor, as JSON holds them."""
+        place = [_known(x) for x in elites.descriptor[cell]]
+        return (
+            int(elites.payload["id"][cell]),
+            _known(elites.objective[cell]),
+            int(elites.payload["count"][cell]),
+            place,
+        )
+
+    def _place(self, id: int) -> np.ndarray:
+        """float `[d]`: on each axis the median of what was said, or the label said most often, the first of equals."""
+        said = np.stack(self._places[id])
+        if len(said) == 1:
+            return said[0]
+        labels = getattr(self._archive.map, "labels", lambda axis: None)
+        most = lambda column: max(column.tolist(), key=column.tolist().count)
+        return np.array([most(said[:, i]) if labels(i) else np.median(said[:, i]) for i in range(said.shape[1])])
+
+    def _cell(self, id: int) -> int:
+        """The cell it belongs to."""
+        with double():
+            return int(np.asarray(self._archive.cell(self._place(id)[None]))[0])
 
     def _mean(self, id: int) -> float:
         return math.fsum(self._told[id]) / len(self._told[id])
@@ -184,20 +258,20 @@ class Challenges:
         return math.sqrt(squares / max(1, sum(len(values) - 1 for values in twice)))
 
 
-def _seat(elites: Elites, cell: int, batch: Batch, row: int) -> None:
-    """Gives the cell to a row of a batch, in arrays that are ours alone."""
-    elites.descriptor[cell] = batch.descriptor[row]
-    elites.payload["id"][cell] = batch.id[row]
-    if "genome" in elites.payload:
-        elites.payload["genome"][cell] = batch.genome[row]
+def _known(value: float) -> float | None:
+    """A number as JSON holds it."""
+    return float(value) if math.isfinite(value) else None
 
 
-def values_of(told: Mapping[str, Any], bout: Bout) -> np.ndarray:
-    """float `[times, 2 m]`: what was said in a bout, out of its event."""
-    said = [math.nan if value is None else value for _, value in told["looks"]]
-    return np.array(said, float).reshape(bout.times, len(bout.both))
+def told_in(event: Mapping[str, Any], bout: Bout, axes: int) -> tuple[np.ndarray, np.ndarray]:
+    """(values `[times, 2 m]`, places `[times, 2 m, d]`) that were said in a bout, out of its event."""
+    nan = lambda x: math.nan if x is None else x
+    shape = bout.times, len(bout.both)
+    values = np.array([nan(value) for _, value, _ in event["looks"]], float).reshape(shape)
+    places = np.array([[nan(x) for x in place] for *_, place in event["looks"]], float).reshape(*shape, axes)
+    return values, places
 
 
-def same(told: Mapping[str, Any], bout: Bout) -> bool:
+def same(event: Mapping[str, Any], bout: Bout) -> bool:
     """Whether an event tells of these candidates and elites."""
-    return [id for id, _ in told["looks"]] == bout.both.id.tolist() * bout.times
+    return [id for id, *_ in event["looks"]] == bout.both.id.tolist() * bout.times

@@ -31,7 +31,7 @@ def judgements(ledger: Ledger) -> dict[int, list[float]]:
     told = {i: [value] for i, value in zip(id.tolist(), objective.tolist(), strict=True)}
     for _, kind, value in ledger.events():
         if kind == SETTLED:
-            for i, said in value["looks"]:
+            for i, said, _ in value["looks"]:
                 told[i].append(math.nan if said is None else said)
     return told
 
@@ -78,17 +78,21 @@ def told(ledger: Ledger, elites: Elites, floor: float) -> dict[str, Any]:
 def held(ledger: Ledger) -> Elites:
     """The elites of a search that challenges: who entered an empty cell, and who won it since."""
     about = ledger.about
-    id, cell, objective, _ = ledger.entries()
+    id, cell, objective, descriptor = ledger.entries()
     ids, count = np.full(about["cells"], -1, np.int32), np.full(about["cells"], -1, np.int32)
     best, place = np.full(about["cells"], -np.inf), np.full((about["cells"], about["axes"]), np.nan)
-    order = np.lexsort((-id, objective))  # the best of a batch entered its cell, of equals the first
-    ids[cell[order]], best[cell[order]], count[cell[order]] = id[order], objective[order], 1
-    for _, kind, value in ledger.events():
-        if kind == SETTLED:
-            for where, who, mean, n in value["cells"]:
-                ids[where], best[where], count[where] = who, mean, n
-    occupied = np.flatnonzero(ids >= 0)
-    place[occupied] = ledger.take(ids[occupied]).descriptor
+    settled = [(after, value["cells"]) for after, kind, value in ledger.events() if kind == SETTLED]
+    commits, begun = ledger.commits, 0
+    for after, cells in [*settled, (len(commits), [])]:
+        upto = int(np.searchsorted(id, commits[after - 1].first + commits[after - 1].rows)) if after else 0
+        order = begun + np.lexsort((-id[begun:upto], objective[begun:upto]))  # the best of a batch, the first of equals
+        ids[cell[order]], best[cell[order]], count[cell[order]] = id[order], objective[order], 1
+        place[cell[order]] = descriptor[order]
+        begun = upto
+        for where, who, mean, n, there in cells:
+            ids[where], count[where] = who, n
+            best[where] = -np.inf if mean is None else mean
+            place[where] = [math.nan if x is None else x for x in there]
     return Elites(best, place, {"id": ids, "count": count})  # type: ignore[arg-type]
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from qdkit import metrics
 from qdkit.budget import Budget, Purse
-from qdkit.challenge import Bout, Challenge, Challenges, same, values_of
+from qdkit.challenge import Bout, Challenge, Challenges, same, told_in
 from qdkit.choosing import Choice, Choosing
 from qdkit.compiled import keep_compilations
 from qdkit.elites import NOWHERE, Added, Archive, Elites, double
@@ -397,22 +397,24 @@ class Search(Seen):
             except (Exhausted, Unanswered) as why:
                 return given_up(batch, why)
 
-    def _judged_again(self, bout: Bout, made: Made) -> np.ndarray:
-        """float `[times, n]`: what is said of those in a bout; nan where nothing is, nobody being to blame."""
+    def _judged_again(self, bout: Bout, made: Made) -> tuple[np.ndarray, np.ndarray]:
+        """(values `[times, n]`, places `[times, n, d]`) that are said in a bout; nan where nothing is."""
+        d = self.archive.axes
         if bout.number < self._recorded:
             told = settled(self.ledger, bout.number)
             if not same(told, bout):
                 raise RuntimeError(f"step {bout.number} of {self.ledger.path} challenges others than recorded")
-            return values_of(told, bout)
-        said = np.full((bout.times, len(bout.both)), np.nan)
+            return told_in(told, bout, d)
+        values, places = np.full((bout.times, len(bout.both)), np.nan), np.full((bout.times, len(bout.both), d), np.nan)
         try_all = partial(self._workers.attempt if self._workers else attempt, self.domain)
         with recording(made.record):
             try:
                 for time, key in enumerate(jax.random.split(bout.judging, bout.times)):
-                    said[time] = judged_again(bout.both, self.judge, key, try_all, self.archive)
+                    said = placed(judged_again(bout.both, self.judge, key, try_all, self.archive), self.axes, d)
+                    values[time], places[time] = said.objective, said.descriptor
             except (Exhausted, Unanswered):
                 pass  # what is missing stays missing
-        return said
+        return values, places
 
     def _forms(self, batch: Batch) -> Sequence[str | None]:
         """What is compared of the candidates of tasks that are at work at the same time; None for all but these."""
@@ -454,10 +456,10 @@ class Search(Seen):
             self.failures[outcome] = self.failures.get(outcome, 0) + 1
         return batch, seemed
 
-    def _settled(self, bout: Bout, said: np.ndarray) -> tuple[Batch, None]:
+    def _settled(self, bout: Bout, said: tuple[np.ndarray, np.ndarray]) -> tuple[Batch, None]:
         """Gives the cells to who won them: a commit of no candidates."""
         assert self._challenges is not None
-        elites, told = self._challenges.settled(bout, said, self._elites)
+        elites, told = self._challenges.settled(bout, *said, self._elites)
         state = self._state_of(elites, rows=0, tried=bout.judgements)
         if state.number >= self._recorded:
             self.ledger.settle(state, told)

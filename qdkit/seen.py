@@ -241,7 +241,7 @@ class Seen:
                 id = int(one.id[0])
                 for time in range(len(asked.get(id, [])), times):
                     look = jax.random.fold_in(jax.random.fold_in(key, id), time)
-                    [value] = judged_again(one, by, look, partial(attempt, domain), self.archive).tolist()
+                    [value] = judged_again(one, by, look, partial(attempt, domain), self.archive).objective.tolist()
                     ledger.event(len(self.commits), looks.AGAIN, {"judge": name, "id": id, "value": plain(value)})
         return looks.told(self.ledger, self.elites, self.floor)
 

@@ -219,16 +219,13 @@ def judged(batch: Batch, judge: Judge, key: Key) -> Batch:
     )
 
 
-def judged_again(
-    batch: Batch, judge: Judge, key: Key, attempt: Callable[[Genomes], Tried], archive: Archive
-) -> np.ndarray:
-    """float `[n]`: what is said of candidates that are asked about once more, nan where nothing is.
+def judged_again(batch: Batch, judge: Judge, key: Key, attempt: Callable[[Genomes], Tried], archive: Archive) -> Batch:
+    """The batch with what is said of its candidates when they are asked about once more; nan where nothing is.
 
     By the judge, who is shown what the domain and earlier judgements noted; where there is none, by the domain.
     """
-    if judge is given:
-        return evaluated(batch.replace(outcome=np.full(len(batch), Outcome.OK, "<U14")), attempt, archive).objective
-    return judged(batch, judge, key).objective
+    batch = batch.replace(outcome=np.full(len(batch), Outcome.OK, "<U14"))
+    return evaluated(batch, attempt, archive) if judge is given else judged(batch, judge, key)
 
 
 def _noted(batch: Batch, rows: np.ndarray, said: Judgement) -> list[Mapping[str, Any]]:

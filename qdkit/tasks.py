@@ -38,7 +38,7 @@ class Made(NamedTuple):
 
 
 class Worked(NamedTuple):
-    """A task and what came of it; of a bout, what was said of those in it, float `[times, n]`."""
+    """A task and what came of it; of a bout, what was said of those in it and where it puts them."""
 
     task: Task | Bout
     batch: Batch

@@ -112,7 +112,7 @@ def test_a_bound_lets_cells_change_hands_more_rarely():
     def changes(bound):
         search = qualities(1500, seed=2, challenge=Challenge(bound=bound)).run(progress=False)
         cells = [cell for _, kind, value in search.ledger.events() if kind == "settled" for cell in value["cells"]]
-        return sum(n == 2 for *_, n in cells)  # who has been judged twice has just come
+        return sum(n == 2 for _, _, _, n, _ in cells)  # who has been judged twice has just come
 
     assert changes(2.0) < changes(0.0)
 
@@ -204,7 +204,7 @@ def test_an_elite_that_changed_meanwhile_is_challenged_by_who_was_waiting():
     for _, kind, value in search.ledger.events():
         if kind != "settled":
             continue
-        ids = [id for id, _ in value["looks"]]
+        ids = [id for id, *_ in value["looks"]]
         beside = dict(zip(ids[: len(ids) // 2], ids[len(ids) // 2 :], strict=True))
         for cell, winner, *_ in value["cells"]:
             if winner in beside and cell in holder:
@@ -233,6 +233,63 @@ def test_numbers_that_a_noisy_domain_gives_are_asked_of_it_again():
 
     search = Search(Counted(), ROW, Born(), batch=10, challenge=Challenge()).run(40, progress=False)
     assert sum(asked) == search.commits[-1].evaluations
+
+
+class Vague(Noisy):
+    """Errs about the cell too, by a cell or so."""
+
+    def __call__(self, key, batch):
+        first, second = jax.random.split(key)
+        place = np.asarray(batch.genome)[:, :1] + 1.5 * random_of(second).normal(size=(len(batch), 1))
+        return Judgement(super().__call__(first, batch), features=np.clip(place, 0, CELLS - 0.01))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_turns_out_to_be_of_another_kind_moves_there(seed, tmp_path):
+    """Each elite lies in the cell of the median of what was said of it, nobody in two, also on disk; most are right."""
+    with qualities(2000, judge=Vague(), seed=seed, run=tmp_path).run(progress=False) as search:
+        elites, ids = search.elites, search.elites.payload["id"][search.elites.occupied]
+        assert len(set(ids.tolist())) == len(ids)
+        cells = np.asarray(ROW.cell(elites.descriptor[elites.occupied]))
+        np.testing.assert_array_equal(cells, np.flatnonzero(elites.occupied))
+        for id, there in zip(ids.tolist(), elites.descriptor[elites.occupied], strict=True):
+            np.testing.assert_allclose(np.median(_places(search, id), 0), there)
+        told = [value for _, kind, value in search.ledger.events() if kind == "settled"]
+        assert any(who == -1 for event in told for _, who, *_ in event["cells"]), "nobody left a cell"
+        np.testing.assert_array_equal(load(tmp_path).elites.descriptor, elites.descriptor)
+        np.testing.assert_array_equal(load(tmp_path).elites.payload["id"], elites.payload["id"])
+        assert load(tmp_path).summary() == search.summary()
+        settled = np.abs(np.asarray(search.pool.genome)[:, 0] - search.pool.descriptor[:, 0])
+    believing = qualities(2000, judge=Vague(), seed=seed, challenge=None).run(progress=False)
+    first = np.abs(np.asarray(believing.pool.genome)[:, 0] - believing.pool.descriptor[:, 0])
+    assert settled.mean() < 0.7 * first.mean()
+
+
+def test_of_labels_the_commonest_counts():
+    """A label that was said twice of three times is the candidate's, whatever the numbers of the labels are."""
+
+    class Labelling(Noisy):
+        def __call__(self, key, batch):
+            label = np.where(random_of(key).random(len(batch)) < 0.4, 2.0, np.asarray(batch.genome)[:, 0] // 1 % 2)
+            return Judgement(super().__call__(key, batch), features=label[:, None])
+
+    class Unplaced(Qualities):
+        def evaluate(self, genomes):
+            return Evaluation()
+
+    archive = Grid((3,), (("a", "b", "c"),))
+    settings = {"judge": Labelling(), "batch": 10, "seed": 1, "challenge": Challenge()}
+    search = Search(Unplaced(), archive, Born(), **settings).run(60, progress=False)
+    for elite in search.pool:
+        looks = [elite_of[0] for elite_of in _places(search, elite.id)]
+        assert elite.descriptor[0] == max(looks, key=looks.count)
+
+
+def _places(search, id):
+    """Where a candidate was said to belong, in order."""
+    events = [value for _, kind, value in search.ledger.events() if kind == "settled"]
+    first = search.ledger.take([id]).descriptor[0].tolist()
+    return [first, *(place for value in events for who, _, place in value["looks"] if who == id)]
 
 
 # After the search
@@ -288,7 +345,7 @@ def test_where_no_second_judgement_comes_the_elite_stays():
     """Nobody wins a cell without one, and nothing is made up."""
     search = texts(judge=Tired()).run(30, progress=False)
     events = [value for _, kind, value in search.ledger.events() if kind == "settled"]
-    assert events and all(said is None for value in events for _, said in value["looks"])
+    assert events and all(said is None for value in events for _, said, _ in value["looks"])
     assert (search.elites.payload["count"][search.elites.occupied] == 1).all()
     assert math.isnan(search.summary()["qd_score_shrunk"])
 
