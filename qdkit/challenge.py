@@ -35,15 +35,21 @@ class Challenge:
     bound: how many standard errors are first taken off the candidate's mean (`noise.lower_bound`), the error of
       one judgement being that of all that were judged twice. 0 where left out.
 
+    least: how many judgements an elite has at least; who has fewer is judged again, alone. 1 where left out: then
+      whoever came first into an empty cell is believed until somebody challenges it.
+
     Raises ValueError for numbers that are none of these.
     """
 
     times: int = 1
     bound: float = 0.0
+    least: int = 1
 
     def __post_init__(self) -> None:
         if self.times != int(self.times) or self.times < 1:
             raise ValueError(f"times is {self.times}: a whole number of further judgements from 1 is needed")
+        if self.least != int(self.least) or self.least < 1:
+            raise ValueError(f"least is {self.least}: a whole number of judgements from 1 is needed")
         if not (math.isfinite(self.bound) and self.bound >= 0):
             raise ValueError(f"bound is {self.bound}: a number of standard errors from 0 is needed")
 
@@ -57,18 +63,19 @@ class Pair(NamedTuple):
 
 
 class Bout(NamedTuple):
-    """A task in which pairs are judged again; all that it needs, as it stood at the start."""
+    """A task in which candidates are judged again; all that it needs, as it stood at the start."""
 
     number: int
     pairs: Sequence[Pair]
-    both: Batch  # the candidates, then their elites
+    alone: Sequence[int]  # elites that were judged too rarely
+    judged: Batch  # the candidates of the pairs, then their elites, then those alone
     judging: Key
     times: int
 
     @property
     def judgements(self) -> int:
         """How many it makes."""
-        return len(self.both) * self.times
+        return len(self.judged) * self.times
 
 
 class Challenges:
@@ -110,9 +117,12 @@ class Challenges:
             objective[pending] = np.nan
             after, rest = add(objective)
             notes = list(batch.notes)
+            noise, held = self._noise() if self.rule.bound else 0.0, np.asarray(elites.objective)
             for row in pending.tolist():
-                self._waiting.append((int(batch.id[row]), int(seemed.cell[row])))
-                notes[row] = {**notes[row], "challenge": PENDING}
+                cell = int(seemed.cell[row])
+                if float(batch.objective[row]) - self.rule.bound * noise > held[cell]:
+                    self._waiting.append((int(batch.id[row]), cell))
+                    notes[row] = {**notes[row], "challenge": PENDING}
             batch = batch.replace(notes=notes)
             now = Added(*map(np.asarray, (rest.status, seemed.value, seemed.cell)))  # type: ignore[arg-type]
         else:
@@ -125,7 +135,10 @@ class Challenges:
         return batch, after, now, seemed
 
     def turn(self, number: int, elites: Elites, judging: Key, left: float) -> Bout | None:
-        """The next of those who wait, one for a cell, as many as a batch and `left` judgements hold; None for none."""
+        """The next of those who wait, one for a cell, and elites that were judged too rarely; None for nobody.
+
+        As many of them as a batch has candidates, and as `left` judgements are enough for.
+        """
         most = min(self._batch, left // (2 * self.rule.times))
         pairs: list[Pair] = []
         still: list[tuple[int, int]] = []
@@ -139,23 +152,27 @@ class Challenges:
             else:
                 still.append((id, cell))
         self._waiting = still
-        if not pairs:
+        rare = np.flatnonzero((ids >= 0) & (np.asarray(elites.payload["count"]) < self.rule.least)).tolist()
+        rare = [cell for cell in rare if cell not in self._at_work][: int(most) - len(pairs)]
+        self._at_work.update(rare)
+        alone = ids[rare].tolist()
+        if not pairs and not alone:
             return None
-        both = self._take([*(pair.candidate for pair in pairs), *(pair.elite for pair in pairs)])
-        return Bout(number, pairs, both, judging, self.rule.times)
+        judged = self._take([*(pair.candidate for pair in pairs), *(pair.elite for pair in pairs), *alone])
+        return Bout(number, pairs, alone, judged, judging, self.rule.times)
 
     def settled(
         self, bout: Bout, values: np.ndarray, places: np.ndarray, elites: Elites
     ) -> tuple[Elites, Mapping[str, Any]]:
         """The elites after a bout, and the event that tells of it.
 
-        values, places: float `[times, 2 m]` and `[times, 2 m, d]`, what was said of the candidates and then of their
-          elites; nan where nothing was.
+        values, places: float `[times, 2 m]` and `[times, 2 m, d]`, what was said of those in `bout.judged`;
+          nan where nothing was.
         The event has the "looks", (id, value, descriptor) each, and the "cells" that changed: whose they are (-1 for
         nobody), its mean, its count and its descriptor.
         """
         elites = jax.tree.map(np.array, elites)
-        rows = {int(id): row for row, id in enumerate(bout.both.id)}
+        rows = {int(id): row for row, id in enumerate(bout.judged.id)}
         heard = set()
         for said, where in zip(values, places, strict=True):
             for id, row in rows.items():
@@ -164,7 +181,10 @@ class Challenges:
                     self._places[id].append(where[row])
                     heard.add(id)
         changed: dict[int, None] = {}
-        homeless = [pair.elite for pair in bout.pairs if self._moves(pair.elite, elites, changed)]
+        for id in bout.alone:
+            self._at_work.discard(self._home[id])
+        once_elites = [*(pair.elite for pair in bout.pairs), *bout.alone]
+        homeless = [id for id in once_elites if self._moves(id, elites, changed)]
         for pair in bout.pairs:
             self._at_work.discard(pair.cell)
             here = self._cell(pair.candidate) == pair.cell and elites.payload["id"][pair.cell] == pair.elite
@@ -172,9 +192,9 @@ class Challenges:
                 self._leave(pair.cell, elites, changed)
             elif here or pair.candidate not in heard:
                 continue  # it lost, or nothing was said
-            self._seek(pair.candidate, bout.both, rows, elites, changed)
+            self._seek(pair.candidate, bout.judged, rows, elites, changed)
         for id in homeless:
-            self._seek(id, bout.both, rows, elites, changed)
+            self._seek(id, bout.judged, rows, elites, changed)
         cells = [[cell, *self._seat_of(cell, elites)] for cell in changed]
         looks = [
             [id, _known(said[row]), [_known(x) for x in where[row]]]
@@ -193,14 +213,14 @@ class Challenges:
         self._sit(id, home, elites, changed)
         return False
 
-    def _seek(self, id: int, both: Batch, rows: Mapping[int, int], elites: Elites, changed: dict[int, None]) -> None:
+    def _seek(self, id: int, judged: Batch, rows: Mapping[int, int], elites: Elites, changed: dict[int, None]) -> None:
         """Gives a candidate the cell that it belongs to, if that is empty; else it waits, if it seems better."""
         cell = self._cell(id)
         if cell == NOWHERE:
             return
         if elites.payload["id"][cell] < 0:
             if "genome" in elites.payload:
-                elites.payload["genome"][cell] = both.genome[rows[id]]
+                elites.payload["genome"][cell] = judged.genome[rows[id]]
             self._home[id] = cell
             self._sit(id, cell, elites, changed)
         elif self._mean(id) > elites.objective[cell]:
@@ -222,7 +242,7 @@ class Challenges:
         place = [_known(x) for x in elites.descriptor[cell]]
         return (
             int(elites.payload["id"][cell]),
-            _known(elites.objective[cell]),
+            _known(float(np.asarray(elites.objective)[cell])),
             int(elites.payload["count"][cell]),
             place,
         )
@@ -266,7 +286,7 @@ def _known(value: float) -> float | None:
 def told_in(event: Mapping[str, Any], bout: Bout, axes: int) -> tuple[np.ndarray, np.ndarray]:
     """(values `[times, 2 m]`, places `[times, 2 m, d]`) that were said in a bout, out of its event."""
     nan = lambda x: math.nan if x is None else x
-    shape = bout.times, len(bout.both)
+    shape = bout.times, len(bout.judged)
     values = np.array([nan(value) for _, value, _ in event["looks"]], float).reshape(shape)
     places = np.array([[nan(x) for x in place] for *_, place in event["looks"]], float).reshape(*shape, axes)
     return values, places
@@ -274,4 +294,4 @@ def told_in(event: Mapping[str, Any], bout: Bout, axes: int) -> tuple[np.ndarray
 
 def same(event: Mapping[str, Any], bout: Bout) -> bool:
     """Whether an event tells of these candidates and elites."""
-    return [id for id, *_ in event["looks"]] == bout.both.id.tolist() * bout.times
+    return [id for id, *_ in event["looks"]] == bout.judged.id.tolist() * bout.times

@@ -356,7 +356,7 @@ class Search(Seen):
         record = TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)
         if isinstance(task, Bout):
             self._making[task.number] = []
-            return Made(task.both, [], record, "")
+            return Made(task.judged, [], record, "")
         with recording(record):
             lesson = ""
             try:
@@ -405,12 +405,15 @@ class Search(Seen):
             if not same(told, bout):
                 raise RuntimeError(f"step {bout.number} of {self.ledger.path} challenges others than recorded")
             return told_in(told, bout, d)
-        values, places = np.full((bout.times, len(bout.both)), np.nan), np.full((bout.times, len(bout.both), d), np.nan)
+        values, places = (
+            np.full((bout.times, len(bout.judged)), np.nan),
+            np.full((bout.times, len(bout.judged), d), np.nan),
+        )
         try_all = partial(self._workers.attempt if self._workers else attempt, self.domain)
         with recording(made.record):
             try:
                 for time, key in enumerate(jax.random.split(bout.judging, bout.times)):
-                    said = placed(judged_again(bout.both, self.judge, key, try_all, self.archive), self.axes, d)
+                    said = placed(judged_again(bout.judged, self.judge, key, try_all, self.archive), self.axes, d)
                     values[time], places[time] = said.objective, said.descriptor
             except (Exhausted, Unanswered):
                 pass  # what is missing stays missing

@@ -117,6 +117,15 @@ def test_a_bound_lets_cells_change_hands_more_rarely():
     assert changes(2.0) < changes(0.0)
 
 
+def test_who_is_judged_too_rarely_is_judged_again_alone():
+    """At the end every elite but those at work has as many judgements as asked for, or the budget was used up."""
+    search = qualities(1500, seed=3, challenge=Challenge(least=4)).run(progress=False)
+    count = search.elites.payload["count"][search.elites.occupied]
+    assert (count >= 4).mean() > 0.9 and search.commits[-1].evaluations <= 1500
+    reported, true = reported_and_true(search)
+    assert reported < reported_and_true(qualities(1500, seed=3).run(progress=False))[0]
+
+
 # Laws
 
 
@@ -379,6 +388,6 @@ def test_what_cannot_be_challenged_is_refused():
 
     with pytest.raises(ValueError, match="leave one of challenge and axes out"):
         Search(Qualities(), Grid((5,), ((0, 1),)), Born(), axes=Principal(1), challenge=Challenge())
-    for settings, why in (({"times": 0}, "times is 0"), ({"bound": -1.0}, "bound is -1")):
+    for settings, why in (({"times": 0}, "times is 0"), ({"bound": -1.0}, "bound is -1"), ({"least": 0}, "least is 0")):
         with pytest.raises(ValueError, match=why):
             Challenge(**settings)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import re
 import time
@@ -25,6 +26,7 @@ import numpy as np
 import qdkit
 from qdkit import metrics
 from qdkit.archives import Deep, Grid
+from qdkit.challenge import Challenge
 from qdkit.domains.opinions import Opinions
 from qdkit.elites import Elites
 from qdkit.methods import METHODS, judged_texts, map_of, method
@@ -43,6 +45,7 @@ class Run(NamedTuple):
 
     map: the cells in which all that was written is counted.
     settings: further arguments of `Search`.
+    looks: how many judgements the search may ask for, of texts and of challenges, in the place of `texts`.
     """
 
     method: str
@@ -51,10 +54,12 @@ class Run(NamedTuple):
     map: Any = SET
     texts: int = TEXTS
     settings: Callable[[], dict[str, Any]] = dict
+    looks: int = 0
 
 
 MODELS = ("gpt-4o-mini", "gpt-4o")  # whose prices are told: they tell log-probabilities
 MAIN = ("fixed", "shuffled", "random", "quality only", "qdaif")
+ANSWERS = 4000  # of the judge, for rules that ask again and those that do not alike
 NOISE = 1.0  # standard deviation on the logit of every judgement
 RUNS = {
     **{name: Run(name) for name in MAIN},
@@ -63,7 +68,19 @@ RUNS = {
     "quality only, uniform": Run("quality only", map=UNIFORM),
     **{f"qdaif, depth {depth}": Run("qdaif", archive=Deep(SET, depth)) for depth in (1, 10)},
     **{name: Run(name) for name in METHODS if name not in MAIN},
+    "quality only, equal": Run("quality only", NOISE, looks=ANSWERS),
+    "qdaif, equal": Run("qdaif", NOISE, SET, looks=ANSWERS // 2),
+    "qdaif, exact": Run("qdaif", 0.0, SET, looks=ANSWERS // 2),
+    **{
+        f"qdaif, {name}": Run("qdaif", NOISE, SET, settings=lambda rule=rule: {"challenge": rule}, looks=ANSWERS // 2)
+        for name, rule in {
+            "challenge": Challenge(),
+            "challenge, least 3": Challenge(least=3),
+            "challenge, bound 1, least 5": Challenge(bound=1.0, least=5),
+        }.items()
+    },
 }
+AGAIN = [name for name, about in RUNS.items() if about.looks]
 
 FIRST = [name for name in RUNS if name in MAIN or name.endswith("noise")]
 
@@ -74,9 +91,11 @@ def row(name: str, seed: int) -> dict[str, Any]:
     model = Clauses(seed, about.noise)
     parts = method(about.method, DOMAIN, model)
     parts |= {"archive": about.archive} if about.archive else {}
+    parts |= {"budget": qdkit.Budget(evaluations=about.looks)} if about.looks else {}
     with qdkit.Search(DOMAIN, **parts, judge=model.judged, batch=BATCH, seed=seed, **about.settings()) as search:
         steps = len(OPENINGS) // BATCH + 1 + about.texts // BATCH
-        search.run(steps, progress=False)
+        search.run(None if about.looks else steps, progress=False)
+        shrunk = search.summary().get("qd_score_shrunk", math.nan)
         last = search.commits[-1]
         written = search.ledger.take(range(last.first + last.rows))
         seen = as_seen(search, about, written)
@@ -86,7 +105,9 @@ def row(name: str, seed: int) -> dict[str, Any]:
         return map_of(about.map, written.id, np.where(which, value, np.nan), place)
 
     equal = written.id < len(OPENINGS) + about.texts // METHODS[about.method].calls(DOMAIN)
-    true = found(np.isin(written.id, held(seen)))
+    kept = np.isin(written.id, held(seen))
+    true = found(kept)
+    more = {"texts": len(written), "shrunk": shrunk, "worth": float(np.nansum(value[kept]))} if about.looks else {}
     return {
         "run": name,
         "seed": seed,
@@ -95,13 +116,14 @@ def row(name: str, seed: int) -> dict[str, Any]:
         "reported": metrics.qd_score(seen),
         "found": metrics.qd_score(found(written.id >= 0)),
         "equal calls": metrics.qd_score(found(equal)),
+        **more,
         "cpu": round(time.process_time() - begun, 2),
     }
 
 
 def as_seen(search: qdkit.Search, about: Run, written: Batch) -> Elites:
     """The map as the search's judge saw it: its own, where it keeps one, or that of all that was written."""
-    if isinstance(search.archive, Deep) and search.archive.archive in (SET, UNIFORM):
+    if getattr(search.archive, "archive", search.archive) in (SET, UNIFORM):
         return search.elites
     if about.noise:  # what a filter rejected was never judged
         return map_of(about.map, written.id, written.objective, written.features)
@@ -132,7 +154,9 @@ def run(seeds: int, path: Path) -> None:
 
 
 def interval(values: list[float]) -> str:
-    """The mean and its bootstrap interval of 95 %."""
+    """The mean and its bootstrap interval of 95 %; a dash where there is none."""
+    if np.isnan(values).any():
+        return "–"
     at = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(np.asarray(values)[at].mean(1), [2.5, 97.5])
     return f"{np.mean(values):.2f} ({low:.2f}–{high:.2f})"
@@ -155,6 +179,11 @@ def table(path: Path) -> None:
     noise = [
         (name, *(interval(of(name, what)) for what in ("reported", "qd", "found"))) for name in RUNS if "noise" in name
     ]
+    told = ("reported", "shrunk", "worth", "qd", "found")
+    told = ("reported", "shrunk", "worth", "qd", "found")
+    again = [
+        (name, f"{np.mean(of(name, 'texts')):,.0f}", *(interval(of(name, what)) for what in told)) for name in AGAIN
+    ]
     depths = " and ".join(f"{interval(of(f'qdaif, depth {depth}', 'qd'))} with {depth}" for depth in (1, 10))
     equal = f"QD score after {TEXTS:,} calls"
     filled = {
@@ -163,6 +192,8 @@ def table(path: Path) -> None:
         "order": markdown(("method", "calls a text", "QD score", "coverage", "texts for equal calls", equal), order),
         "uniform": markdown(("method", "QD score", equal), uniform),
         "noise": markdown(("method", "as seen", "true", "ceiling"), noise),
+        "answers": f"{ANSWERS:,}",
+        "again": markdown(("method", "texts", "as seen", "shrunk", "worth", "true", "ceiling"), again),
         "depth": f"QD score {depths}, and {interval(of('qdaif', 'qd'))} with 100.",
         "cpu": f"{np.mean([known['cpu'] for known in every]):.1f}",
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
