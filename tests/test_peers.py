@@ -223,9 +223,10 @@ def test_every_emitter_runs_under_a_scheduler_of_pyribs(name, mode):
 
 def test_the_bandit_and_novelty_rankers_run():
     """A BanditScheduler counts our statuses; nov, nslc and nslc_classic read our novelty and local competition."""
-    from ribs.emitters import EvolutionStrategyEmitter
+    from ribs.emitters import EvolutionStrategyEmitter, rankers
     from ribs.schedulers import BanditScheduler, Scheduler
 
+    known = ("nov", "nslc", "nslc_classic") if hasattr(rankers, "NSLCRanker") else ("nov",)
     archive = Ribs(Grid((5, 8), BOX), 3)
     bandit = BanditScheduler(archive, list(emitters(archive).values())[:4], num_active=2)
     for _ in range(3):
@@ -234,7 +235,7 @@ def test_the_bandit_and_novelty_rankers_run():
     far = Ribs(Novelty(2, 200, threshold=0.1), 3, fields={"genotypic_diversity": ((), float)})
     novel = [
         EvolutionStrategyEmitter(far, x0=[0.0] * 3, sigma0=0.3, ranker=ranker, batch_size=8, seed=i)
-        for i, ranker in enumerate(("nov", "nslc", "nslc_classic"))
+        for i, ranker in enumerate(known)
     ]
     scheduler = Scheduler(far, novel)
     for _ in range(3):
@@ -350,10 +351,13 @@ def test_every_plot_of_pyribs_draws_ours():
         "grid": lambda: visualize.grid_archive_heatmap(grid),
         "cvt": lambda: visualize.cvt_archive_heatmap(cvt),
         "parallel": lambda: visualize.parallel_axes_plot(grid),
-        "histogram": lambda: visualize.archive_histogram(grid),
-        "ecdf": lambda: visualize.archive_ecdf(grid),
         "proximity": lambda: visualize.proximity_archive_plot(far),
     }
+    if hasattr(visualize, "archive_histogram"):  # what pyribs got together
+        draw |= {
+            "histogram": lambda: visualize.archive_histogram(grid),
+            "ecdf": lambda: visualize.archive_ecdf(grid),
+        }
     for plot in draw.values():
         figure = plt.figure()
         plot()

@@ -113,14 +113,16 @@ def test_a_full_archive_has_room_for_nobody():
 
 def test_dominated_novelty_agrees_with_pyribs():
     """On the same batches, of which no objectives tie: statuses, scores and elites."""
-    from ribs.archives import DNSArchive
+    from ribs import archives as theirs
 
+    if not hasattr(theirs, "DNSArchive"):
+        pytest.skip("this pyribs has no such archive")
     ours = Dominated(2, 30)
     with double():
         for seed in range(SEEDS):
             elites, other = (
                 ours.init(np.int32(0)),
-                DNSArchive(solution_dim=1, measure_dim=2, capacity=30, k_neighbors=3),
+                theirs.DNSArchive(solution_dim=1, measure_dim=2, capacity=30, k_neighbors=3),
             )
             for objective, descriptor, id in batches(seed, 5):
                 elites, added = ours.add(elites, objective, descriptor, id)
