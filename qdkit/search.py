@@ -12,11 +12,10 @@ import math
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,39 +24,32 @@ import numpy as np
 
 from qdkit import metrics
 from qdkit.budget import Budget, Purse
-from qdkit.challenge import Bout, Challenge, Challenges, same, told_in
+from qdkit.challenge import Bout, Challenge, Challenges
 from qdkit.choosing import Choice, Choosing
 from qdkit.compiled import keep_compilations
 from qdkit.elites import NOWHERE, Added, Archive, Elites, double
-from qdkit.flow import Flow, Workers, attempt
+from qdkit.flow import Flow, Workers
 from qdkit.ledger import Ledger, write_elites
 from qdkit.lessons import Lessons
-from qdkit.looks import settled
 from qdkit.novelty import Distinct
 from qdkit.parents import Annealed, Parents, Uniform, reads
 from qdkit.parts import described, said
-from qdkit.record import Cost, Exhausted, Unanswered, recording
+from qdkit.record import Cost, recording
 from qdkit.remap import ASKED, Learner, Learning
-from qdkit.rows import Commit, digest, families, genome_kind, moves
+from qdkit.rows import Commit, genome_kind, moves
 from qdkit.seen import Seen
 from qdkit.stages import (
-    evaluated,
     features,
     given,
-    judged,
-    judged_again,
     placed,
-    proposed,
     seeded,
     sifted,
-    unmade,
-    with_outcome,
-    without_twins,
 )
 from qdkit.stopping import Stop
 from qdkit.taskrecord import TaskRecord
-from qdkit.tasks import Goal, Made, Task, Worked, given_up, keys
+from qdkit.tasks import Goal, Made, Task, Worked, keys
 from qdkit.types import Axes, Batch, Domain, Filter, Judge, Operator, Outcome
+from qdkit.work import Trial, Work
 
 UNIFORM = Uniform()
 SEEDS = 16  # asked of the domain at least, however small a batch is
@@ -141,9 +133,6 @@ class Search(Seen):
         self.novelty = Distinct(getattr(domain, "form", None)) if novelty == "distinct" else novelty
         self.batch, self.seed, self.budget = int(batch), int(seed), budget or Budget()
         self._root, self._ahead = jax.random.key(self.seed), int(ahead)
-        self._flow: Flow[Task | Bout, Made, Worked] = Flow(
-            self._make, self._work, in_flight=int(in_flight), ahead=self._ahead
-        )
         self._workers = Workers(executor) if executor else None
         self._page: Any = None  # where people judge, once it is asked for
 
@@ -164,7 +153,6 @@ class Search(Seen):
         self._told = False  # whether a goal is in the ledger
         self._goals: list[tuple[int, Goal]] = []  # (commits, how far starts may go from then on)
         self._allowed: dict[int, int] = {}  # evaluations that tasks may make which are not committed yet
-        self._making: dict[int, Sequence[str | None]] = {}  # the forms that tasks made, as long as others may look
         self.failures: dict[str, int] = {}  # how many candidates were not ok, by outcome
         self._why = ""  # why the last goal is where it is, if something came before it
         self.stopped = ""  # why the last sitting ended before its goal
@@ -184,6 +172,11 @@ class Search(Seen):
                 self._learning = Learning(axes, archive, self.ledger, replies, example, self._recorded)
             seconds = self._was[-1].seconds if self._was else 0.0
             self._purse = Purse(replace(self.budget, evaluations=None), self.ledger.spent(), seconds)
+            trial = Trial(domain, archive, self.novelty, judge, axes, self._workers)
+            self._work = Work(trial, self.ledger, self._purse, self._recorded, self._seeds.genome, self.batch)
+            self._flow: Flow[Task | Bout, Made, Worked] = Flow(
+                self._work.make, self._work.finish, in_flight=int(in_flight), ahead=self._ahead
+            )
             self._recall()
             refused.pop_all()
 
@@ -352,80 +345,6 @@ class Search(Seen):
         made = self.commits[-1].evaluations if self.commits else 0
         return goal.evaluations - made - sum(self._allowed.values())
 
-    def _make(self, task: Task | Bout) -> Made:
-        record = TaskRecord(self.ledger, self._purse, task.number, task.number < self._recorded)
-        if isinstance(task, Bout):
-            self._making[task.number] = []
-            return Made(task.judged, [], record, "")
-        with recording(record):
-            lesson = ""
-            try:
-                lesson = self._lesson(task)  # first: a replay makes the calls of a task in their order, as far as this
-                batch = proposed(task.make(), self._seeds.genome, self.batch)
-            except (Exhausted, Unanswered) as why:
-                batch = given_up(unmade(self._seeds.genome, self.batch), why)
-        forms = self._making[task.number] = self._forms(batch)
-        return Made(batch, forms, record, lesson)
-
-    def _lesson(self, task: Task) -> str:
-        """What has been learnt, where it is this task's turn. Raises Exhausted where it cannot be paid."""
-        try:
-            return task.lesson() if task.lesson else ""
-        except Unanswered:
-            return ""
-
-    def _work(self, task: Task | Bout, made: Made) -> Worked:
-        if isinstance(task, Bout):
-            return Worked(task, made.batch, "", self._judged_again(task, made))
-        if task.number < self._recorded:
-            return Worked(task, self._remembered(task.number, made.batch), made.lesson)
-        return Worked(task, self._tried(task, made), made.lesson)
-
-    def _tried(self, task: Task, made: Made) -> Batch:
-        """The batch, evaluated and judged as far as it is new and the budget goes."""
-        earlier = [form for number in range(task.after, task.number) for form in self._making[number]]
-        batch = without_twins(made.batch, made.forms, earlier, task.known)
-        with recording(made.record):
-            try:
-                if self.novelty is not None:
-                    batch = sifted(batch, self.novelty, task.known, task.known + len(earlier))
-                late = batch.ok & (np.cumsum(batch.ok) > task.allowed)
-                batch = with_outcome(batch, late, Outcome.SKIPPED, "the budget of evaluations is used up")
-                try_all = self._workers.attempt if self._workers else attempt
-                batch = evaluated(batch, partial(try_all, self.domain), self.archive)
-                return judged(batch, self.judge, task.judging)
-            except (Exhausted, Unanswered) as why:
-                return given_up(batch, why)
-
-    def _judged_again(self, bout: Bout, made: Made) -> tuple[np.ndarray, np.ndarray]:
-        """(values `[times, n]`, places `[times, n, d]`) that are said in a bout; nan where nothing is."""
-        d = self.archive.axes
-        if bout.number < self._recorded:
-            told = settled(self.ledger, bout.number)
-            if not same(told, bout):
-                raise RuntimeError(f"step {bout.number} of {self.ledger.path} challenges others than recorded")
-            return told_in(told, bout, d)
-        values, places = (
-            np.full((bout.times, len(bout.judged)), np.nan),
-            np.full((bout.times, len(bout.judged), d), np.nan),
-        )
-        try_all = partial(self._workers.attempt if self._workers else attempt, self.domain)
-        with recording(made.record):
-            try:
-                for time, key in enumerate(jax.random.split(bout.judging, bout.times)):
-                    said = placed(judged_again(bout.judged, self.judge, key, try_all, self.archive), self.axes, d)
-                    values[time], places[time] = said.objective, said.descriptor
-            except (Exhausted, Unanswered):
-                pass  # what is missing stays missing
-        return values, places
-
-    def _forms(self, batch: Batch) -> Sequence[str | None]:
-        """What is compared of the candidates of tasks that are at work at the same time; None for all but these."""
-        form = None if self._numeric else getattr(self.novelty, "form", None)
-        if form is None:
-            return [None] * len(batch)
-        return [digest(form(genome)) if ok else None for genome, ok in zip(batch.genome, batch.ok, strict=True)]
-
     def _commit(self, done: Worked) -> tuple[Batch, Added | None]:
         """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
         first, number, task, batch = self._candidates, len(self.commits), done.task, done.batch
@@ -478,7 +397,7 @@ class Search(Seen):
         self._elites = elites
         self.commits.append(state)
         self._allowed.pop(state.number)
-        self._making.pop(state.number - self._ahead, None)
+        self._work.forget(state.number - self._ahead)
 
     def _added(self, batch: Batch, choice: Choice, objective: np.ndarray) -> tuple[Elites, Added]:
         """The elites after the batch, and after what is then due between islands."""
@@ -573,18 +492,6 @@ class Search(Seen):
             return
         for batch, added in self._flow.run(self._start, self._recorded, self._commit):
             self._learn(batch, added)
-
-    def _remembered(self, number: int, batch: Batch) -> Batch:
-        """The recorded step, once it is sure that it was about the same candidates."""
-        known = self.ledger.batch(number)
-        genomes = (np.asarray(known.genome), np.asarray(batch.genome)) if self._numeric else ()
-        same = np.array_equal(*genomes, equal_nan=True) if genomes else known.genome == batch.genome
-        if not same or families(known.parents) != families(batch.parents):
-            raise RuntimeError(
-                f"step {number} of {self.ledger.path} comes out with other candidates than recorded. "
-                "Operators must take all randomness from their key, and a run goes on with the versions that began it"
-            )
-        return known
 
     def _about(self) -> dict[str, Any]:
         """What the ledger says of this search; a run can only be gone on with by one that says the same."""

@@ -66,7 +66,7 @@ FLOORS = (
         *SHELVES,
     },
     {"remap", "scan", "tasks", "exchange", "viz"},
-    {"rate"},
+    {"rate", "work"},
     {"search", "comparison"},
     {"catalog", "testing", "doctor", "peers"},
     {"runs", "order", "methods"},
