@@ -365,6 +365,22 @@ def lessons(domain: Any, ask: Any, *, lessons: int = 0) -> Any:
     return Lessons(ask, every=lessons, task=getattr(domain, "task", "")) if lessons else None
 
 
+def challenge(domain: Any, *, challenge: int = 0, least: int = 1) -> Any:
+    """How who seems better than an elite has to prove it; None where it is believed at once.
+
+    challenge: how many times both are judged again before a cell changes hands, for judges that err; 0 is never.
+    least: with it, how many judgements each elite has at least.
+    """
+    if challenge < 0 or least < 1 or (least > 1 and not challenge):
+        raise ValueError(
+            f"--challenge is a number of further judgements, 0 for none, and --least goes with it, from 1, "
+            f"not {challenge} and {least}"
+        )
+    from qdkit.challenge import Challenge
+
+    return Challenge(challenge, least=least) if challenge else None
+
+
 def stop(domain: Any, *, target: float | None = None, patience: int | None = None) -> Any:
     """When the search has done enough, beside what it may spend; None where nothing says so.
 
@@ -380,7 +396,7 @@ def stop(domain: Any, *, target: float | None = None, patience: int | None = Non
     return None if not rules else rules[0] if len(rules) == 1 else rules[0] | rules[1]
 
 
-STEERING: tuple[Callable[..., Any], ...] = (parents, islands, lessons, stop)
+STEERING: tuple[Callable[..., Any], ...] = (parents, islands, lessons, challenge, stop)
 ARCHIVES: dict[str, Callable[..., Any]] = {"grid": grid, "cvt": cvt}
 NUMERIC: dict[str, Callable[..., Any]] = {"line": line, "gaussian": gaussian, "cma-me": cma_me}
 OPERATORS: dict[str, dict[str, Callable[..., Any]]] = {

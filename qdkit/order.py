@@ -122,6 +122,7 @@ class Order:
             "judge": judge,
             "parents": catalog.parents(domain, self.kind in ("programs", "models"), **self._mine(catalog.parents)),
             "lessons": catalog.lessons(domain, next(iter(models), None), **self._mine(catalog.lessons)),
+            "challenge": catalog.challenge(domain, **self._mine(catalog.challenge)),
         }
         if self.compiled:  # which has no room for any of these, unless they are what they are in any search of numbers
             steering = {name: part for name, part in steering.items() if part not in (given, Uniform(), None)}

@@ -12,6 +12,7 @@ import pytest
 from qdkit import Budget, Operator, Proposal, Search, load
 from qdkit.archives import CVT, Deep, Grid, Islands
 from qdkit.challenge import PENDING, Challenge
+from qdkit.cli import main
 from qdkit.ledger import DamagedRun, Ledger
 from qdkit.looks import judgements
 from qdkit.types import Evaluation, Judgement
@@ -332,6 +333,20 @@ def test_a_part_of_the_elites_is_told_as_a_part():
     search.judge_again()
     search.run(30, progress=False)
     assert " of " in search.summary()["qd_score_again_of"]
+
+
+def test_on_the_command_line(tmp_path, monkeypatch, capsys):
+    """`qdkit run --challenge` is kept in the run, gone on with and told; one without a meaning is refused."""
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "poetry", "--evaluations", "300", "--challenge", "1", "--least", "2", "--out", "a"]
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert not end.value.code
+    assert "qd score shrunk" in capsys.readouterr().out
+    assert (load("a").elites.payload["count"] >= 1).sum() == load("a").summary()["occupied"]
+    with pytest.raises(SystemExit) as end:
+        main([*words[:4], "--challenge", "-1", "--out", "b"])
+    assert end.value.code
 
 
 # Faults
