@@ -97,6 +97,7 @@ class PosedArm:
 
     floor: ClassVar[float] = 0.0
     limits: ClassVar[None] = None
+    taught: ClassVar[bool] = True  # on the command line its axes are those that raters teach
 
     def __post_init__(self) -> None:
         _check(self.joints)

@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 DOMAINS = {
     "arm": "qdkit.domains.arm:Arm",
     "unit_arm": "qdkit.domains.arm:UnitArm",
+    "posed_arm": "qdkit.domains.arm:PosedArm",
     "sphere": "qdkit.domains.projection:Sphere",
     "rastrigin": "qdkit.domains.projection:Rastrigin",
     "plateau": "qdkit.domains.projection:Plateau",
@@ -510,8 +511,19 @@ def prompt(domain: Any) -> str:
     )
 
 
+def taught(domain: Any, run: Path) -> dict[str, Any]:
+    """Axes that the raters of the run teach (see `qdkit rate`), for a domain that says nothing of its own."""
+    if not getattr(domain, "taught", False):
+        return {}
+    from qdkit.axes import Taught
+    from qdkit.judgements import Judgements
+
+    run.mkdir(parents=True, exist_ok=True)
+    return {"axes": Taught(each=10), "replies": Judgements(run)}
+
+
 def _described_by(domain: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    bounds = getattr(domain, "bounds", None)
+    bounds = ((0.0, 1.0), (0.0, 1.0)) if getattr(domain, "taught", False) else getattr(domain, "bounds", None)
     if bounds is None:
         raise ValueError(
             f"{type(domain).__name__} does not say between which bounds its descriptors lie: "

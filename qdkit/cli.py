@@ -89,10 +89,10 @@ def run(
     Parameters
     ----------
     domain
-        What to search: numbers (arm, unit_arm, sphere, rastrigin, plateau, maze), texts (words, poetry, opinions,
-        stories, image-prompts), pictures (drawings), programs that solve a problem (circle_packing, heilbronn,
-        min_max_distance, autocorrelation, overlap, sums_differences), programs that predict (regression), or your own
-        as package.module:Object, file.py:Object or a folder with seed.py, task.md and score.py.
+        What to search: numbers (arm, unit_arm, posed_arm, sphere, rastrigin, plateau, maze), texts (words, poetry,
+        opinions, stories, image-prompts), pictures (drawings), programs that solve a problem (circle_packing,
+        heilbronn, min_max_distance, autocorrelation, overlap, sums_differences), programs that predict (regression),
+        or your own as package.module:Object, file.py:Object or a folder with seed.py, task.md and score.py.
         `qdkit run DOMAIN --help` shows its options.
     evaluations
         How many candidates to try; where nothing else limits the run 100,000, 1,000 with models, and as many programs

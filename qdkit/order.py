@@ -124,6 +124,7 @@ class Order:
             "lessons": catalog.lessons(domain, next(iter(models), None), **self._mine(catalog.lessons)),
             "challenge": catalog.challenge(domain, **self._mine(catalog.challenge)),
         }
+        steering |= catalog.taught(domain, run)
         if self.compiled:  # which has no room for any of these, unless they are what they are in any search of numbers
             steering = {name: part for name, part in steering.items() if part not in (given, Uniform(), None)}
             place["compiled"] = True

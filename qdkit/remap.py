@@ -22,6 +22,7 @@ import numpy as np
 from qdkit.axes.asking import Answered
 from qdkit.axes.known import Known
 from qdkit.elites import Archive, Elites, double
+from qdkit.judgements import standing
 from qdkit.ledger import Ledger
 from qdkit.types import Axes, Batch, Key, Outcome
 
@@ -161,7 +162,7 @@ class Learning:
         for number, question, ids, *rest in self._heard.get(steps, {}).get("rows", ()):
             self.replies.append(Answered(number, question, tuple(ids), *rest))
         if known is not None:
-            learnt = self.axes.learn(jax.random.fold_in(key, 1), known, self.replies)
+            learnt = self.axes.learn(jax.random.fold_in(key, 1), known, standing(self.replies))
         elif steps in self._versions:
             learnt = self.axes.with_plain(self._versions[steps]["axes"])
         else:

@@ -19,8 +19,11 @@ import pytest
 import qdkit
 from qdkit import cli
 from qdkit.archives import Grid
+from qdkit.axes import Fit, Taught
+from qdkit.domains import PosedArm
 from qdkit.judgements import QUESTIONS, Judgements, Reply, standing
-from qdkit.rate import serve, spread
+from qdkit.operators import Gaussian
+from qdkit.rate import serve, spread, telling
 from qdkit.rate.app import application
 from qdkit.rate.asked import KEY, Seals
 from qdkit.rate.guard import MOST, Guard, headers
@@ -648,4 +651,58 @@ def test_the_command_shows_and_moves_judgements(search, tmp_path, capsys):
     assert "taken in: 1 that were new" in capsys.readouterr().out
     main(["judgements", run, "--import", str(tmp_path / "out.csv"), "--json"])
     assert '"judgements": 2' in capsys.readouterr().out
+    store.close()
+
+
+def test_ten_triplets_on_the_page_teach_the_axes_of_a_search_that_goes_on(run_folder):
+    """Before a fit the page asks evenly; ten replies later the map is another, and questions are where it is unsure."""
+    from starlette.testclient import TestClient
+
+    run_folder.mkdir(parents=True, exist_ok=True)
+    arm, store = PosedArm(4), Judgements(run_folder)
+    axes = Taught(each=10, fit=Fit(steps=20))
+    search = qdkit.Search(
+        arm, Grid((6, 6), BOX), Gaussian(0.2), axes=axes, replies=store, batch=16, run=run_folder, seed=2
+    )
+    page = Page(run_folder, lambda: search, raters=("ann",))
+    with search:
+        search.run(3, progress=False)
+        first, client = search.axes, TestClient(application(page), base_url=HERE)
+        random = lambda: np.random.default_rng(3)
+        heard = lambda: standing(store.since(0))
+        assert telling(random(), search, (), "ann", 3) == spread(random(), search, (), "ann", 3)
+        for reply in range(10):
+            press(client, page, "12"[reply % 2])
+            search.run(1, progress=False)
+        learnt = search.axes
+        assert (first.heard, learnt.heard) == (0, 10) and len(learnt.members)
+        before = first(search.pool)
+        assert not np.allclose(before, learnt(search.pool))
+        told = telling(random(), search, heard(), "ann", 3)
+        assert told is not None and len(set(told)) == 3
+        assert told != spread(random(), search, heard(), "ann", 3)
+        assert set(told) not in [set(reply.ids) for reply in heard()]
+    run = qdkit.load(run_folder)
+    assert telling(random(), run, heard(), "ann", 3) == told
+    run.close()
+    page.close()
+    store.close()
+
+
+def test_axes_do_not_learn_what_was_taken_back(run_folder):
+    """Ten replies of which one is taken back are nine: there is no fit until another has come."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    store = Judgements(run_folder)
+    axes = Taught(each=10, fit=Fit(steps=5))
+    grid = Grid((6, 6), BOX)
+    with qdkit.Search(PosedArm(4), grid, Gaussian(0.2), axes=axes, replies=store, batch=32, run=run_folder) as search:
+        search.run(1, progress=False)
+        for first in range(10):
+            last = store.add(Reply(0, "triplet", (first, first + 1, first + 2), 1, (0, 1, 2), "ann"))
+        store.withdraw(last, "ann")
+        search.run(1, progress=False)
+        assert search.axes.heard == 0
+        store.add(Reply(0, "triplet", (20, 21, 22), 1, (0, 1, 2), "ann"))
+        search.run(1, progress=False)
+        assert search.axes.heard == 10
     store.close()

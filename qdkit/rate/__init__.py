@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qdkit.rate.choose import Choose, spread
+from qdkit.rate.choose import Choose, spread, telling
 
 if TYPE_CHECKING:
     from qdkit.rate.served import Served
@@ -22,7 +22,7 @@ NEEDED = ("starlette", "uvicorn", "jinja2", "pygments")
 # A notebook is served from this machine as well, or lives in an editor.
 NOTEBOOKS = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* vscode-webview:"
 
-__all__ = ["Choose", "in_notebook", "serve", "spread"]
+__all__ = ["Choose", "in_notebook", "serve", "spread", "telling"]
 
 
 def serve(run: Path, seen: Callable[[], Seen], *, host: str = "127.0.0.1", port: int = 8123, **settings: Any) -> Served:

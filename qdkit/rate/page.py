@@ -16,7 +16,7 @@ from qdkit import metrics
 from qdkit.judgements import QUESTIONS, WITHDRAWN, Judgements, Reply, check, standing
 from qdkit.plain import clean
 from qdkit.rate.asked import Asked, Refused, Seals
-from qdkit.rate.choose import Choose, spread
+from qdkit.rate.choose import Choose, spread, telling
 from qdkit.rate.drawing import Drawing
 from qdkit.rate.kinds import KINDS, answer_of, shuffled
 from qdkit.rate.look import Look, look
@@ -40,8 +40,8 @@ class Page:
 
     run: the run's folder. seen: gives the search or run as it is now. question: one of `KINDS`. raters: who may answer.
     asks: the question in other words. labels: of which one is chosen; free text where there are none. goal: how many
-    judgements each rater is asked for. choose: which candidates come next (see `qdkit.rate.choose`). seed: of what is
-    left to chance.
+    judgements each rater is asked for. choose: which candidates come next (see `qdkit.rate.choose`); where left out,
+    those that tell taught axes most, and for other questions or axes those seen least. seed: of what is left to chance.
 
     Raises ValueError for a question that there is not, names of raters that cannot stand in a link, too many labels.
     """
@@ -56,7 +56,7 @@ class Page:
         asks: str = "",
         labels: Sequence[str] = (),
         goal: int = 10,
-        choose: Choose = spread,
+        choose: Choose | None = None,
         seed: int = 0,
     ):
         if question not in KINDS:
@@ -71,7 +71,8 @@ class Page:
         if "compiled" in seen().ledger.about:
             raise ValueError(f"{run} is a compiled run: its candidates have no lasting numbers to judge them by")
         self.run, self.raters, self.store, self.seals = run, tuple(raters), Judgements(run), Seals.of(run)
-        self._seen, self._kind, self._question, self._choose = seen, KINDS[question], question, choose
+        self._seen, self._kind, self._question = seen, KINDS[question], question
+        self._choose = choose or (telling if question in ("triplet", "odd") else spread)
         self._asks, self._labels, self._goal, self._seed = asks or self._kind.asks, labels, goal, seed
         self._lock = threading.Lock()
         self._replies: list[Reply] = []
