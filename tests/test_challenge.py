@@ -122,7 +122,7 @@ def test_who_is_judged_too_rarely_is_judged_again_alone():
     search = qualities(1500, seed=3, challenge=Challenge(least=4)).run(progress=False)
     count = search.elites.payload["count"][search.elites.occupied]
     assert (count >= 4).mean() > 0.9 and search.commits[-1].evaluations <= 1500
-    reported, true = reported_and_true(search)
+    reported, _ = reported_and_true(search)
     assert reported < reported_and_true(qualities(1500, seed=3).run(progress=False))[0]
 
 
