@@ -1,8 +1,9 @@
 """Challenges: whoever seems better than a cell's elite is judged again, and the elite too, before it takes its place.
 
 Where judgements err, the best of many is the luckiest of the good: an archive that believes the first judgement
-fills with lucky ones, and reports what they were told. Of equally many judgements these rules made the best
-elites of those that were tried (`results/ai_feedback`), and what they report is nearly true.
+fills with lucky ones, and reports what they were told. Where the error is about quality, equally many judgements
+make better elites by a challenge, and a report that is nearly true (`tests/test_challenge.py`); what it does where
+kinds are judged as badly is measured in `results/ai_feedback`.
 """
 
 from __future__ import annotations

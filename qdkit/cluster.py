@@ -8,7 +8,7 @@ See docs/scale.md for the same search on a laptop and on a cluster, and for what
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from qdkit.flow import Failure
@@ -25,9 +25,10 @@ def dask(where: Any = None) -> Callable[[], Executor]:
       process for each core of this machine.
 
     The workers need qdkit and whatever the domain needs, of the same versions, and each evaluation is a call by itself:
-    it should take longer than the 2 ms or so that Dask takes for one. A worker that dies costs a try: Dask
-    gives the candidate to another, and after its `distributed.scheduler.allowed-failures` (3) tries it is an
-    infrastructure fault, never scored. Where the scheduler itself is lost, an address is connected to once more.
+    it should take longer than the 2 ms or so that Dask takes for one. A worker that dies costs a try: Dask gives its
+    candidates to others. Those that were there when more workers died than `distributed.scheduler.allowed-failures`
+    (3) are tried once more, one by one; who is there again is an infrastructure fault, never scored. Where the
+    scheduler itself is lost, an address is connected to once more.
 
     Raises ModuleNotFoundError without the extra, OSError where no scheduler answers.
     """
@@ -52,6 +53,7 @@ class _Dask(Executor):
             client = distributed.Client(where, set_as_default=False)
             self._own = [client]
         self._calls = client.get_executor(pure=False)  # of equal genomes too, each is tried
+        self._suspects = ThreadPoolExecutor(1, thread_name_prefix="qdkit-suspects")
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """The call, on some worker."""
@@ -60,26 +62,36 @@ class _Dask(Executor):
             call = self._calls.submit(fn, *args, **kwargs)
         except RuntimeError as error:  # the executor was shut down, or its client closed
             raise BrokenExecutor(str(error)) from error
-        call.add_done_callback(lambda call: self._tell(call, told))
+        again = lambda: self._calls.submit(fn, *args, **kwargs)
+        call.add_done_callback(lambda call: self._tell(call, told, again))
         return told
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Lets go of the calls, and of the cluster where it was started for them."""
+        self._suspects.shutdown(wait=wait, cancel_futures=True)
         self._calls.shutdown(wait=wait)
         for part in self._own:
             part.close()
         self._own = []
 
-    def _tell(self, call: Future[Any], told: Future[Any]) -> None:
+    def _tell(self, call: Future[Any], told: Future[Any], again: Callable[[], Future[Any]] | None) -> None:
         if call.cancelled():
             told.set_exception(BrokenExecutor("the cluster let go of the call"))
         elif isinstance(error := call.exception(), self._killed):
+            if again is not None:  # it may only have stood beside the one that did it, so they are tried one by one
+                self._suspects.submit(self._try_alone, told, again)
+                return
             why = Failure(Outcome.INFRASTRUCTURE, f"every worker that tried it died: {error}")
             told.set_result([(slice(0, 1), why)])
         elif error is not None:
             told.set_exception(error)
         else:
             told.set_result(call.result())
+
+    def _try_alone(self, told: Future[Any], again: Callable[[], Future[Any]]) -> None:
+        call = again()
+        wait([call])
+        self._tell(call, told, None)
 
 
 def _distributed() -> Any:

@@ -158,6 +158,15 @@ def test_the_page_shows_what_was_found():
     assert plain["verdict"] == made.verdict and len(plain["findings"]) == len(made.findings)
 
 
+def test_the_page_is_plain_text_in_a_notebook_too(monkeypatch):
+    """Where rich would show what it prints, in colour, the page is returned as it is elsewhere."""
+    made = audit(judge_of(truth), TEXTS, changes={})
+    page = str(made)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert str(made) == page and made.verdict in page and "\x1b" not in page
+
+
 def test_too_little_is_refused_or_said():
     """Two texts and two repeats are needed; with fewer than seven texts the direction of a change cannot be told."""
     with pytest.raises(ValueError, match="two of both are needed"):

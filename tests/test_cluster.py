@@ -77,7 +77,7 @@ def test_a_worker_killed_in_the_middle_of_a_run_costs_nothing(client, tmp_path):
 
 
 def test_a_candidate_that_kills_every_worker_is_an_infrastructure_fault(client):
-    """Dask gives up on it after some dead workers; its neighbours are evaluated."""
+    """Dask gives up on it after some dead workers; its neighbours, who stood beside it then, are evaluated."""
     workers = Workers(dask(client))
     tried = workers.attempt(Deadly(), ["a rose", "die", "the sea"])
     workers.close()

@@ -70,7 +70,8 @@ class Audit:
 
         from rich.console import Console
 
-        console = Console(file=StringIO(), width=110)
+        # In a notebook rich would show the page in colour, and leave nothing to return.
+        console = Console(file=StringIO(), width=110, force_jupyter=False, color_system=None)
         console.print(*self.__rich_console__())
         return console.file.getvalue()  # type: ignore[attr-defined]
 
