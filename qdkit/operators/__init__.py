@@ -6,11 +6,14 @@ from .emitter import Emitter, cma_me
 from .evolution import Arborescence, Evolution, Pure, cma_mae
 from .gaussian import Gaussian
 from .line import Line
+from .novel import Novel
 from .polish import Polish, gaussian_shake, scipy_minimise
 from .portfolio import Portfolio
+from .rewarded import Rewarded
 from .rewrite import Rewrite
 from .steered import Steered
 from .syntax import Syntax, mutated
+from .two_phase import TwoPhase
 
 __all__ = [
     "Arborescence",
@@ -21,14 +24,17 @@ __all__ = [
     "Full",
     "Gaussian",
     "Line",
+    "Novel",
     "Patch",
     "Polish",
     "Portfolio",
     "Pure",
     "Repair",
+    "Rewarded",
     "Rewrite",
     "Steered",
     "Syntax",
+    "TwoPhase",
     "cma_mae",
     "cma_me",
     "gaussian_shake",
