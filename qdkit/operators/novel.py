@@ -67,8 +67,8 @@ class Novel(Operator):
     limits: `(low, high)` of the genomes, onto which is set what would lie beyond; SERENE has (-5, 5).
     seed: of the choice of who is remembered.
 
-    Steps may be of any size: a generation ends with the step that completes it. The seeds of the search are the first
-    population. Raises ValueError for settings that are none.
+    Steps may be of any size: a generation ends with the step that completes it. The first population is the seeds
+    of the search. Raises ValueError for settings that are none.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Novel(Operator):
 
 
 def sparse(places: np.ndarray, crowd: np.ndarray, k: int, *, among: bool = False) -> np.ndarray:
-    """float `[n]`: the mean Euclidean distance of `places` `[n, d]` to the `k` nearest of `crowd`, or to all if fewer.
+    """float `[n]`: the mean distance of `places` `[n, d]` to the `k` nearest of `crowd`, or to all if fewer.
 
     among: they are of the crowd themselves, and do not count as their own neighbours. Who is alone is at infinity.
     """

@@ -141,9 +141,9 @@ class Rewarded(Operator):
 
     def _follow(self, emitter: Climb, known: Known, rows: int) -> None:
         """What became of an emitter's children, and so of it."""
-        for row in np.flatnonzero(known.objective > emitter.record):
-            if known.objective[row] > emitter.record:
-                emitter.record = float(known.objective[row])
+        for row, objective in enumerate(known.objective):
+            if objective > emitter.record:
+                emitter.record = float(objective)
                 self._reward(known.take(slice(row, row + 1)))
         for row, novelty in enumerate(self.explore.novelty(known.descriptor)):
             if novelty > emitter.farthest:
@@ -191,5 +191,5 @@ class Rewarded(Operator):
 
 def undominated(points: np.ndarray) -> np.ndarray:
     """bool `[n]`: no other of `points` `[n, m]` is as great in all and greater in one."""
-    least = (points[None] >= points[:, None]).all(2) & (points[None] > points[:, None]).any(2)
-    return ~least.any(1)
+    beaten = np.all(points[None] >= points[:, None], axis=2) & np.any(points[None] > points[:, None], axis=2)
+    return np.asarray(~np.any(beaten, axis=1))

@@ -17,8 +17,7 @@ RADIUS = 0.15
 
 @dataclass(frozen=True)
 class Discs:
-    """Genomes float `[10]`, descriptor tanh of two of their combinations, objective 1 in the middle of a disc and 0 from
-    its edge on."""
+    """Genomes are float `[10]`, the descriptor tanh of two of their combinations; 1 is paid in the middle of a disc."""
 
     names: ClassVar[tuple[str, str]] = ("x", "y")
     bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-1.0, 1.0), (-1.0, 1.0))

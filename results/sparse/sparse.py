@@ -1,20 +1,20 @@
 """Two worlds that pay in small places only, searched by SERENE, novelty search and MAP-Elites: writes README.md.
 
-python results/sparse/sparse.py            some ten minutes, one process
+python results/sparse/sparse.py            some minutes of one idle core; goes on where runs.jsonl ends
 python results/sparse/sparse.py --quick    one seed each with a tenth of the evaluations, printed only
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from discs import CENTRES, RADIUS, Discs, rewards
@@ -26,21 +26,23 @@ from qdkit.operators import Gaussian, Novel, Rewarded, TwoPhase
 from qdkit.types import Evaluation, Key, Operator
 
 HERE = Path(__file__).parent
-EVALUATIONS, BATCH, SIDE = 20_000, 12, 50
+EVALUATIONS, SIDE = 20_000, 50
+BATCH = {"SERENE": 12, "novelty search": 100, "MAP-Elites": 100}  # candidates a step
 SEEDS = {"discs": range(10), "maze": range(3)}
 END, NEAR = np.array([(0.15, 0.9)]), 0.1  # of the maze: where a robot that ends is paid, and how near
 SIGMA = {"discs": 0.05, "maze": 0.2}
 WORDS = """# Where rewards are sparse
 
 SERENE explores by novelty and climbs from what is rewarded (`TwoPhase(explore, Rewarded(explore))`), beside its
-exploring half alone (`Novel`) and MAP-Elites with the same noise (`Gaussian`). Each makes {evaluations:,} candidates,
-{batch} a step, into a grid of {side} × {side} cells. Means over seeds, with the least and the most.
+exploring half alone (`Novel`) and MAP-Elites with the same noise (`Gaussian`). Each makes {evaluations:,} candidates
+at most, SERENE {batch[SERENE]} a step and the others {batch[MAP-Elites]}, into a grid of {side} × {side} cells. Means over
+seeds, with the least and the most.
 
 ## Two discs
 
 A genome is 10 numbers, that land in the square by tanh of two of their combinations; a disc pays 1 in its middle
 and 0 from its radius of {radius} on. The discs lie at {centres}, where they were put before anything was
-measured; seeds 100 and 101 showed that both are reachable, and they were not moved. Noise is {noise[discs]}. Seeds 0 to {last[discs]}.
+measured; seeds 100 and 101 showed that both are reachable, and they were not moved. Noise is {noise[discs]}. {seeds[discs]}
 
 {discs}
 
@@ -51,7 +53,7 @@ measured; seeds 100 and 101 showed that both are reachable, and they were not mo
 `Maze(steps=250)`, paid 1 where the robot ends within {near} of {end}, and nothing elsewhere. A genome is 66 weights of
 a network, the noise {noise[maze]} for all, chosen
 beforehand. Reached is the share of the cells with their middle in the paid place
-that are filled; of those that were never paid the first paid counts as {evaluations:,}. Seeds 0 to {last[maze]}.
+that are filled; of those that were never paid the first paid counts as {evaluations:,}. {seeds[maze]}
 
 {maze}
 
@@ -66,8 +68,8 @@ qdkit {qdkit}, jax {jax}, numpy {numpy}; {machine}. CPU-seconds are of the whole
 class PaidMaze:
     """The maze with its end as the descriptor, that pays in one place."""
 
-    maze: Maze = Maze(steps=250)
-    bounds = Maze.bounds
+    maze: ClassVar[Maze] = Maze(steps=250)
+    bounds: ClassVar[Any] = Maze.bounds
 
     def seeds(self, key: Key, n: int) -> np.ndarray:
         return self.maze.seeds(key, n)
@@ -80,7 +82,7 @@ class PaidMaze:
 class Run(NamedTuple):
     """What one search came to."""
 
-    best: np.ndarray  # float [2]: the best reward in each disc; nan in the maze
+    best: list[float]  # the best reward in each disc; 0 in the maze
     coverage: float
     reached: float  # the share of the cells in the paid place
     first: float  # evaluations until the first reward
@@ -93,6 +95,7 @@ def paid(place: np.ndarray) -> np.ndarray:
 
 
 def serene(seed: int, sigma: float, limits: Any) -> Operator:
+    """Both phases."""
     explore = Novel(sigma=sigma, limits=limits, seed=seed)
     return TwoPhase(explore, Rewarded(explore, seed=seed))
 
@@ -109,9 +112,9 @@ def searched(world: str, method: str, seed: int, evaluations: int) -> Run:
     domain: Any = Discs() if world == "discs" else PaidMaze()
     grid = Grid((SIDE, SIDE), domain.bounds)
     began, operator = time.process_time(), METHODS[method](seed, SIGMA[world], (-5.0, 5.0))
-    search = Search(domain, grid, operator, batch=BATCH, seed=seed, novelty=None)
+    search = Search(domain, grid, operator, batch=BATCH[method], seed=seed, novelty=None)
     best, first, made = np.zeros(2), float(evaluations), 0
-    for batch in search.steps(evaluations // BATCH):
+    for batch in search.steps(evaluations // BATCH[method]):
         won = np.flatnonzero(batch.objective > 0)
         if len(won):
             first = min(first, made + float(won[0]) + 1)
@@ -120,7 +123,9 @@ def searched(world: str, method: str, seed: int, evaluations: int) -> Run:
             best = np.maximum(best, rewards(batch.descriptor).max(0))
     place = paid(grid.centres)
     filled = np.asarray(search.elites.occupied)
-    return Run(best, search.commits[-1].coverage, float(filled[place].mean()), first, time.process_time() - began)
+    return Run(
+        best.tolist(), search.commits[-1].coverage, float(filled[place].mean()), first, time.process_time() - began
+    )
 
 
 def spread(values: Any, form: str = ".3f") -> str:
@@ -171,41 +176,53 @@ def maze_verdict(runs: dict[str, list[Run]]) -> str:
     )
 
 
-def measured(world: str, seeds: range, evaluations: int) -> dict[str, list[Run]]:
-    runs: dict[str, list[Run]] = {method: [] for method in METHODS}
-    for seed in seeds:
-        for method, some in runs.items():
-            some.append(searched(world, method, seed, evaluations))
-            print(world, seed, method, some[-1], flush=True)
-    return runs
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    evaluations = (EVALUATIONS // 10 if quick else EVALUATIONS) // BATCH * BATCH  # whole steps
-    discs, maze = (measured(world, range(1) if quick else seeds, evaluations) for world, seeds in SEEDS.items())
-    page = WORDS.format(
-        evaluations=evaluations,
+def page(runs: dict[str, dict[str, list[Run]]]) -> str:
+    """What was measured, of the seeds that all methods have had."""
+    few = {world: min(map(len, some.values())) for world, some in runs.items()}
+    whole = {world: {name: them[: few[world]] for name, them in some.items()} for world, some in runs.items()}
+    told = {world: table(world, some) if few[world] else "Not measured yet." for world, some in whole.items()}
+    return WORDS.format(
+        evaluations=EVALUATIONS,
         batch=BATCH,
         side=SIDE,
         radius=RADIUS,
         centres=" and ".join(str(tuple(centre)) for centre in CENTRES.tolist()),
         noise=SIGMA,
-        last={world: seeds[-1] for world, seeds in SEEDS.items()},
-        discs=table("discs", discs),
-        verdict=verdict(discs),
+        seeds={world: f"{n} seeds, from 0 on, of {len(SEEDS[world])}." for world, n in few.items()},
+        verdict=verdict(whole["discs"]) if few["discs"] else "",
         near=NEAR,
         end=tuple(END[0].tolist()),
-        maze=table("maze", maze),
-        maze_verdict=maze_verdict(maze),
-        machine=f"{platform.machine()} with {os.cpu_count()} cores, Python {platform.python_version()}",
+        maze_verdict=maze_verdict(whole["maze"]) if few["maze"] else "",
+        machine=f"a 2-core {platform.machine()} machine, shared, Python {platform.python_version()}",
+        **told,
         **{name: version(name) for name in ("qdkit", "jax", "numpy")},
     )
-    print(page)
-    if not quick:
-        (HERE / "README.md").write_text(page, encoding="utf-8")
+
+
+def main() -> None:
+    """Makes the runs that are missing, and writes the page after each seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    store = HERE / "runs.jsonl"
+    lines = [] if quick or not store.exists() else store.read_text(encoding="utf-8").splitlines()
+    known = {(world, method, seed): Run(*run) for world, method, seed, run in map(json.loads, lines)}
+    runs: dict[str, dict[str, list[Run]]] = {world: {method: [] for method in METHODS} for world in SEEDS}
+    for seed in range(1 if quick else max(map(len, SEEDS.values()))):
+        for world in (world for world, seeds in SEEDS.items() if seed in seeds):
+            for method, some in runs[world].items():
+                run = known.get((world, method, seed))
+                if run is None:
+                    run = searched(world, method, seed, EVALUATIONS // 10 if quick else EVALUATIONS)
+                    print(world, method, seed, run, flush=True)
+                    if not quick:
+                        with store.open("a", encoding="utf-8") as file:
+                            print(json.dumps([world, method, seed, run]), file=file)
+                some.append(run)
+            if not quick:
+                (HERE / "README.md").write_text(page(runs), encoding="utf-8")
+    if quick:
+        print(page(runs))
 
 
 if __name__ == "__main__":
