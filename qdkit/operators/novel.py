@@ -56,7 +56,7 @@ class Around(Operator):
 
 
 class Novel(Operator):
-    """Novelty search (Lehman & Stanley 2011) with the settings of SERENE (Paolo et al. 2021), by itself or in `TwoPhase`.
+    """Novelty search (Lehman & Stanley 2011) with the settings of SERENE, by itself or in `TwoPhase`.
 
     A generation is `offspring` children of each of the `population`. Then `kept` of the children, drawn at random, go
     into its memory, and the population is whoever of it and the children is most novel: the mean distance to the

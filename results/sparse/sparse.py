@@ -35,14 +35,15 @@ WORDS = """# Where rewards are sparse
 
 SERENE explores by novelty and climbs from what is rewarded (`TwoPhase(explore, Rewarded(explore))`), beside its
 exploring half alone (`Novel`) and MAP-Elites with the same noise (`Gaussian`). Each makes {evaluations:,} candidates
-at most, SERENE {batch[SERENE]} a step and the others {batch[MAP-Elites]}, into a grid of {side} × {side} cells. Means over
-seeds, with the least and the most.
+at most, SERENE {batch[SERENE]} a step and the others {batch[MAP-Elites]}, into a grid of {side} × {side} cells.
+Figures are means over seeds, with the least and the most.
 
 ## Two discs
 
 A genome is 10 numbers, that land in the square by tanh of two of their combinations; a disc pays 1 in its middle
-and 0 from its radius of {radius} on. The discs lie at {centres}, where they were put before anything was
-measured; seeds 100 and 101 showed that both are reachable, and they were not moved. Noise is {noise[discs]}. {seeds[discs]}
+and 0 from its radius of {radius} on. The discs lie at {centres}, where they were put before anything
+was measured; seeds 100 and 101 showed that both are reachable, and they were not moved. The noise is
+{noise[discs]}. {seeds[discs]}
 
 {discs}
 
@@ -50,10 +51,10 @@ measured; seeds 100 and 101 showed that both are reachable, and they were not mo
 
 ## A maze
 
-`Maze(steps=250)`, paid 1 where the robot ends within {near} of {end}, and nothing elsewhere. A genome is 66 weights of
-a network, the noise {noise[maze]} for all, chosen
-beforehand. Reached is the share of the cells with their middle in the paid place
-that are filled; of those that were never paid the first paid counts as {evaluations:,}. {seeds[maze]}
+`Maze(steps=250)`, paid 1 where the robot ends within {near} of {end}, and nothing elsewhere. A genome is
+66 weights of a network; the noise is {noise[maze]} for all, chosen beforehand. Reached is how many of the cells with
+their middle in the paid place are filled, as a share; where nothing was ever paid, {evaluations:,} stands for the
+first paid. {seeds[maze]}
 
 {maze}
 
