@@ -1,8 +1,8 @@
 """A small robot in a maze, that is to come everywhere with little effort (after Kheperax, Grillotti & Cully 2023).
 
 Geometry and settings are those of Kheperax' standard maze with episodes of 250 steps, as QDHF has it (Ding et al.
-2024). One thing is other than there: a bumper tells that the last move was stopped by something on its side,
-where Kheperax asks it at the place that the robot stayed at, at which it touches nothing.
+2024). One thing is other than there, so that scores do not compare: a step that would touch a wall is not
+made, a bumper tells of it, and the robot may turn away. In Kheperax 0.2 it touches the wall and never moves again.
 """
 
 from __future__ import annotations
