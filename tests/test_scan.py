@@ -352,7 +352,7 @@ def test_killed_between_state_and_ledger_it_goes_on_from_the_state(tmp_path, mon
 
 
 def test_on_the_command_line(tmp_path, capsys):
-    """`qdkit run --compiled` keeps a run that `show` and `resume` know."""
+    """`qdkit run --compiled` keeps a run that `show` and `resume` know, though none of its candidates has a row."""
     folder = str(tmp_path / "run")
 
     def command(*words):
