@@ -49,7 +49,7 @@ def read(path: Path) -> list[Reply]:
                 reply = made(row)
                 check(reply)
                 found.append(reply)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, csv.Error) as error:
             raise ValueError(f"row {len(found) + 1} of {path} is no judgement: {_why(error)}") from None
     return found
 

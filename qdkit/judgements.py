@@ -223,14 +223,16 @@ def standing(replies: Sequence[Reply]) -> list[Reply]:
 
 # What each question is about: how many candidates, and what may be answered.
 _number = lambda answer: isinstance(answer, int | float) and not isinstance(answer, bool) and -1e300 < answer < 1e300
+_places = lambda found, many: all(type(i) is int for i in found) and sorted(found) == [*range(many)]
+_text = lambda text, least, most: isinstance(text, str) and least <= len(text) <= most and clean(text) == text
 _one_of: Callable[..., Callable[[Any], bool]] = lambda *allowed: lambda answer: _number(answer) and answer in allowed
 QUESTIONS: Mapping[str, tuple[int, Callable[[Any], bool], str]] = {
     "triplet": (3, _one_of(1, 2), "1 or 2"),
     "odd": (3, _one_of(0, 1, 2), "0, 1 or 2"),
     "pair": (2, _one_of(0, 1, 0.5), "0, 1, or 0.5 for a tie"),
-    "ranking": (3, lambda a: isinstance(a, list | tuple) and sorted(map(str, a)) == ["0", "1", "2"], "0, 1 and 2"),
+    "ranking": (3, lambda a: isinstance(a, list | tuple) and _places(a, 3), "0, 1 and 2"),
     "rating": (1, _number, "a number"),
-    "label": (1, lambda a: isinstance(a, str) and 0 < len(a) <= LONGEST, f"a text of at most {LONGEST} characters"),
+    "label": (1, lambda a: _text(a, 1, LONGEST), f"a text of at most {LONGEST} characters"),
     WITHDRAWN: (1, lambda a: False, "nothing"),
 }
 
@@ -245,16 +247,18 @@ def check(reply: Reply) -> None:
         raise ValueError(f"a {reply.question} is about {many} different ids, not {reply.ids!r:.60}")
     if reply.answer is not None and not fits(reply.answer):
         raise ValueError(f"a {reply.question} is answered with {expected}, or None to skip, not {reply.answer!r:.60}")
-    if reply.question != WITHDRAWN and sorted(map(str, reply.order)) != [str(i) for i in range(many)]:
+    if reply.question != WITHDRAWN and not _places(reply.order, many):
         raise ValueError(f"order has each place in ids once, such as {tuple(range(many))}, not {reply.order!r:.60}")
     if reply.source not in SOURCES:
         raise ValueError(f"source is one of {', '.join(SOURCES)}, not {reply.source!r:.60}")
     texts = {"rater": (reply.rater, 1, NAME), "rationale": (reply.rationale, 0, LONGEST), "at": (reply.at, 0, NAME)}
     texts |= {"token": (reply.token, 1, NAME)} if reply.token is not None else {}
     for name, (text, least, most) in texts.items():
-        if not isinstance(text, str) or not least <= len(text) <= most or clean(text) != text or "\0" in text:
+        if not _text(text, least, most) or "\0" in text:
             raise ValueError(f"{name} is a text of {least} to {most} characters, not {text!r:.60}")
-    if not isinstance(reply.seconds, int | float) or not (math.isnan(reply.seconds) or 0 <= reply.seconds < math.inf):
+    if reply.question != WITHDRAWN and str(reply.token).startswith(_taken_back("")):
+        raise ValueError(f"the token {reply.token!r:.60} is that of a withdrawal, not of a {reply.question}")
+    if not isinstance(reply.seconds, int | float) or not (reply.seconds != reply.seconds or 0 <= reply.seconds < 1e300):
         raise ValueError(f"seconds is a number from 0, or nan, not {reply.seconds!r:.60}")
 
 
@@ -281,7 +285,12 @@ def _known(db: sqlite3.Connection, reply: Reply) -> int | None:
 
 def _withdrawal(number: int, row: Reply) -> Reply:
     """The row, as one that takes back the reply with this number."""
-    return row._replace(ids=(number,), token=f"withdrawn {number}")
+    return row._replace(ids=(number,), token=_taken_back(number))
+
+
+def _taken_back(number: object) -> str:
+    """The token of the row that takes back the reply with this number: no other may have it."""
+    return f"{WITHDRAWN} {number}"
 
 
 def _there(place: Mapping[int, int], withdrawal: Reply) -> int:

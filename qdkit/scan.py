@@ -263,9 +263,21 @@ def _read(file: Path) -> dict[str, np.ndarray]:
         )
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
+            columns = {name: kept[name] for name in kept.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
         raise RuntimeError(f"{file} cannot be read as the state of a search: {error}") from None
+    return _Columns(columns, file)
+
+
+class _Columns(dict[str, np.ndarray]):
+    """The arrays of a file by name; one that is missing is a sentence for the user."""
+
+    def __init__(self, columns: dict[str, np.ndarray], file: Path):
+        super().__init__(columns)
+        self._file = file
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise RuntimeError(f"{self._file} cannot be read as the state of a search: it has no {name}")
 
 
 def _table(commits: list[Commit]) -> dict[str, tuple[Any, ...]]:

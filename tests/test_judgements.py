@@ -30,6 +30,11 @@ ANSWERS = {
 }
 
 
+def said(other: str) -> str:
+    """A line of JSON that is a judgement but for what it says besides."""
+    return f'{{"question": "triplet", "ids": [1, 2, 3], "answer": 1, "order": [0, 1, 2], "rater": "ann", {other}}}\n'
+
+
 @pytest.fixture
 def store(tmp_path):
     found = Judgements(tmp_path)
@@ -296,6 +301,17 @@ def test_a_file_by_hand_needs_few_columns(tmp_path):
         ("a.jsonl", "{}\n", "row 1 of .* there is no 'answer'"),
         ("a.jsonl", "[1]\n", "row 1 of .* no judgement"),
         ("a.jsonl", "[" * 100_000, "row 1 of .* no judgement"),
+        ("a.jsonl", said('"number": Infinity'), "row 1 of .* no judgement"),
+        ("a.jsonl", said(f'"seconds": 1{"0" * 400}'), "row 1 of .* seconds is a number from 0"),
+        ("a.jsonl", said('"order": "012"'), "row 1 of .* order has each place in ids once"),
+        ("a.jsonl", said('"order": ["0", "1", "2"]'), "row 1 of .* order has each place in ids once"),
+        ("a.jsonl", said('"question": "ranking", "answer": ["0", "1", "2"]'), "row 1 of .* answered with 0, 1 and 2"),
+        (
+            "a.jsonl",
+            said(r'"question": "label", "ids": [1], "order": [0], "answer": "\ud800"'),
+            "row 1 of .* a text of",
+        ),
+        ("a.jsonl", said('"token": "withdrawn 1"'), "row 1 of .* is that of a withdrawal"),
         ("a.txt", "", "ends in .csv or .jsonl"),
     ],
 )

@@ -274,6 +274,7 @@ OTHER = Seals(b"the key of another run")
         (400, lambda p, c, t: c.post(p.path("ann") + "undo", data={"number": "x"}, headers=FORM)),
         (403, lambda p, c, t: c.post(p.path("ann") + "undo", data={"number": "7"}, headers=FORM)),
         (404, lambda p, c, t: c.get(p.path("ann") + f"picture/{t}/3.png")),
+        (404, lambda p, c, t: c.get(p.path("ann") + f"picture/{t}/00009.png")),
         (403, lambda p, c, t: c.get(p.path("ben") + f"picture/{t}/1.png")),
         (400, lambda p, c, t: c.get(p.path("ann") + "picture/17/1.png")),
     ],

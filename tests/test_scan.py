@@ -255,6 +255,12 @@ def test_runs_are_neither_overwritten_nor_mixed(tmp_path):
         (tmp_path / "a" / FILE).write_bytes(damaged)
         with pytest.raises(RuntimeError, match="cannot be read as the state of a search"):
             scan(run=tmp_path / "a", resume=True)
+    (tmp_path / "a" / FILE).write_bytes(whole)
+    kept = dict(np.load(tmp_path / "a" / FILE))
+    np.savez(tmp_path / "a" / FILE, **{name: x for name, x in kept.items() if name != ".elites.objective"})
+    for read in (lambda: scan(run=tmp_path / "a", resume=True), lambda: load(tmp_path / "a")):
+        with pytest.raises(RuntimeError, match="as the state of a search: it has no"):
+            read()
 
 
 def test_islands_are_refused_and_a_deep_cell_counts_once():
@@ -352,7 +358,7 @@ def test_killed_between_state_and_ledger_it_goes_on_from_the_state(tmp_path, mon
 
 
 def test_on_the_command_line(tmp_path, capsys):
-    """`qdkit run --compiled` keeps a run that `show` and `resume` know."""
+    """`qdkit run --compiled` keeps a run that `show` and `resume` know, though none of its candidates has a row."""
     folder = str(tmp_path / "run")
 
     def command(*words):

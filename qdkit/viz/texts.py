@@ -22,10 +22,12 @@ def texts(seen: Seen) -> Any:
     from rich.table import Table
     from rich.text import Text
 
+    if seen.ledger.about["genome"]["kind"] != "text":  # nor has a compiled run rows of its candidates
+        return None
     elites = seen.elites
     best = slice(None, None, elites.depth)
     pool = seen.ledger.take(elites.payload["id"][best][elites.objective[best] > -math.inf])
-    if not 0 < len(pool) <= MOST or not isinstance(pool.genome[0], str):
+    if not 0 < len(pool) <= MOST:
         return None
     names = getattr(seen.archive, "names", ()) or [f"axis {i}" for i in range(pool.descriptor.shape[1])]
     table = Table(*names, "objective", "text", box=None, pad_edge=False, caption=judged(pool.notes))
