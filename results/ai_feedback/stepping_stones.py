@@ -180,7 +180,6 @@ def table(path: Path) -> None:
         (name, *(interval(of(name, what)) for what in ("reported", "qd", "found"))) for name in RUNS if "noise" in name
     ]
     told = ("reported", "shrunk", "worth", "qd", "found")
-    told = ("reported", "shrunk", "worth", "qd", "found")
     again = [
         (name, f"{np.mean(of(name, 'texts')):,.0f}", *(interval(of(name, what)) for what in told)) for name in AGAIN
     ]
