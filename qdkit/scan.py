@@ -265,7 +265,8 @@ def _read(file: Path) -> dict[str, np.ndarray]:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
             columns = {name: kept[name] for name in kept.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
-        raise RuntimeError(f"{file} cannot be read as the state of a search: {error}") from None
+        why = "it holds objects, which are never loaded" if "allow_pickle" in str(error) else error
+        raise RuntimeError(f"{file} cannot be read as the state of a search: {why}") from None
     return _Columns(columns, file)
 
 

@@ -11,6 +11,7 @@ import binascii
 import hmac
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,10 @@ class Seals:
             with open(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as half:
                 half.write(secrets.token_hex(32))
             made.replace(file)
-        return cls(bytes.fromhex(file.read_text(encoding="ascii")))
+        text = file.read_text(encoding="ascii", errors="replace").strip()
+        if not re.fullmatch("[0-9a-f]{64}", text):
+            raise ValueError(f"{file} is no key of 64 hexadecimal digits: delete it, and all links are made anew")
+        return cls(bytes.fromhex(text))
 
     def link(self, rater: str) -> str:
         """What nobody but this rater is told: 32 hexadecimal digits."""
