@@ -711,7 +711,7 @@ def test_axes_do_not_learn_what_was_taken_back(run_folder):
 
 def test_a_key_that_is_none_is_told_with_the_file_to_delete(run_folder):
     """A tampered `rating.key`, in words."""
-    run_folder.mkdir(exist_ok=True)
+    run_folder.mkdir(parents=True, exist_ok=True)
     (run_folder / KEY).write_text("zz")
     with pytest.raises(ValueError, match="is no key of 64 hexadecimal digits: delete it"):
         Seals.of(run_folder)
