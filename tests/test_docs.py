@@ -85,7 +85,7 @@ def test_the_page_on_rating_runs_as_it_stands(tmp_path, monkeypatch, capsys):
         if language == "python":
             exec(compile(text, "rating.md", "exec"), room)
         if language == "sh" and not about:
-            assert text.startswith("qdkit rate results/arms")
+            assert text.startswith("qdkit rate results/")
     assert (tmp_path / "results" / "arms.csv").exists() and room["served"].links["ann"].startswith("http://127.0.0.1:")
     room["run"].close()
 
