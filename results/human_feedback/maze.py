@@ -139,8 +139,7 @@ class Learner:
 
     def after(self, key: Any, x: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The map into the unit box, as weights and shifts."""
-        offset = 10_000 * len(self.replies)  # ids of elites are of one stage alone, so all that were asked about stay
-        ids = np.arange(offset, offset + len(x), dtype=np.int32)
+        ids = np.arange(len(x), dtype=np.int32)
         if isinstance(self.axes, Principal):
             self.axes = self.axes.learn(key, Known(ids, x, np.ones(len(x), bool), step))
             at = self.axes.now
