@@ -89,7 +89,11 @@ class _Dask(Executor):
             told.set_result(call.result())
 
     def _try_alone(self, told: Future[Any], again: Callable[[], Future[Any]]) -> None:
-        call = again()
+        try:
+            call = again()
+        except RuntimeError as error:  # shut down meanwhile
+            told.set_exception(BrokenExecutor(str(error)))
+            return
         wait([call])
         self._tell(call, told, None)
 
