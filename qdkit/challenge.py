@@ -9,7 +9,8 @@ kinds are judged as badly is measured in `results/ai_feedback`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -97,6 +98,23 @@ class Challenges:
         self._places: dict[int, list[np.ndarray]] = {}  # the descriptors that were said of each
         self._home: dict[int, int] = {}  # the cell of each elite
         self._at_work: set[int] = set()  # cells
+
+    @contextmanager
+    def unless_it_fails(self, ids: Sequence[int]) -> Iterator[None]:
+        """Takes back what changed within where an error is raised: a commit that could not be written did not happen.
+
+        ids: of the candidates that the commit is about.
+        """
+        waiting, home, at_work = [*self._waiting], dict(self._home), set(self._at_work)
+        told = {id: [*self._told[id]] for id in ids if id in self._told}
+        places = {id: [*self._places[id]] for id in ids if id in self._places}
+        try:
+            yield
+        except BaseException:
+            self._waiting, self._home, self._at_work = waiting, home, at_work
+            self._told |= told
+            self._places |= places
+            raise
 
     @property
     def waiting(self) -> int:

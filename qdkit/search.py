@@ -347,6 +347,13 @@ class Search(Seen):
 
     def _commit(self, done: Worked) -> tuple[Batch, Added | None]:
         """Puts the batch into the archive and the ledger. If it raises, nothing has changed: it may be tried again."""
+        if self._challenges is None:
+            return self._committed(done)
+        ids = done.task.judged.id.tolist() if isinstance(done.task, Bout) else []
+        with self._challenges.unless_it_fails(ids):
+            return self._committed(done)
+
+    def _committed(self, done: Worked) -> tuple[Batch, Added | None]:
         first, number, task, batch = self._candidates, len(self.commits), done.task, done.batch
         if number < self._recorded:
             self._seconds, self._cpu = self._was[number].seconds, self._was[number].cpu
@@ -370,8 +377,9 @@ class Search(Seen):
         if state.number >= self._recorded:
             moved = moves(batch, added, self._elites, elites) if self.archive.islands > 1 else None
             self.ledger.commit(batch, added, state, moved)
-        self._choosing.learn(batch, seemed, task.choice, self._elites, elites)
+        before = self._elites
         self._stands(state, elites)
+        self._choosing.learn(batch, seemed, task.choice, before, elites)
         if self.lessons:
             self.lessons.hear(done.lesson)
         for outcome in batch.outcome[~batch.ok].tolist():
@@ -385,9 +393,9 @@ class Search(Seen):
         state = self._state_of(elites, rows=0, tried=bout.judgements)
         if state.number >= self._recorded:
             self.ledger.settle(state, told)
-        nobody = self.ledger.take([])
-        self._choosing.learn(nobody, None, self._choosing.founded(0), self._elites, elites)
+        nobody, before = self.ledger.take([]), self._elites
         self._stands(state, elites)
+        self._choosing.learn(nobody, None, self._choosing.founded(0), before, elites)
         return nobody, None
 
     def _stands(self, state: Commit, elites: Elites) -> None:

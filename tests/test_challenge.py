@@ -352,6 +352,30 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
 # Faults
 
 
+@pytest.mark.parametrize("writes", ["commit", "settle"])
+def test_a_full_disk_costs_nothing_but_another_try(writes, monkeypatch):
+    """Commits of batches or challenges that cannot be written have not happened: gone on with, the run is the same."""
+    whole = texts().run(24, progress=False)
+    original, calls = getattr(Ledger, writes), []
+
+    def full(self, *row):
+        calls.append(1)
+        if len(calls) % 2:
+            raise OSError("no space left on device")
+        return original(self, *row)
+
+    monkeypatch.setattr(Ledger, writes, full)
+    search = texts()
+    while len(search.commits) < 24:
+        try:
+            search.run(24 - len(search.commits), progress=False)
+        except OSError:
+            continue
+    assert len(calls) > 6 and strip(search.ledger.dump()) == strip(whole.ledger.dump())
+    told = search._challenges._told
+    assert told == whole._challenges._told
+
+
 class Tired:
     """Says nothing the second time."""
 
