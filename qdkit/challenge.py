@@ -108,13 +108,15 @@ class Challenges:
         waiting, home, at_work = [*self._waiting], dict(self._home), set(self._at_work)
         told = {id: [*self._told[id]] for id in ids if id in self._told}
         places = {id: [*self._places[id]] for id in ids if id in self._places}
+        written = False
         try:
             yield
-        except BaseException:
-            self._waiting, self._home, self._at_work = waiting, home, at_work
-            self._told |= told
-            self._places |= places
-            raise
+            written = True
+        finally:
+            if not written:
+                self._waiting, self._home, self._at_work = waiting, home, at_work
+                self._told |= told
+                self._places |= places
 
     @property
     def waiting(self) -> int:
