@@ -31,7 +31,7 @@ import numpy as np
 
 from qdkit.plain import to_json
 from qdkit.record import NOTHING, Cost
-from qdkit.rows import SETTLED, Commit, batch_of, digest, nan, null, rows_of, sealed
+from qdkit.rows import SETTLED, Commit, batch_of, digest, nan, null, readable, rows_of, sealed
 from qdkit.types import Batch, Genome
 
 FILE = "run.db"
@@ -411,6 +411,9 @@ class Ledger:
                 f"{self.path} was written in version {version} of the format, and this qdkit reads {VERSION}"
             )
         self._read_about()
+        for number, kind, text in self._read("select number, kind, value from events"):
+            if not readable(kind, text):
+                raise DamagedRun(f"{self.path}: event {number} of the ledger, {kind!r}, is not as it was written")
         ids = 0
         told = dict(self._read("select after - 1, value from events where kind = ?", SETTLED))
         for number, (*state, seal) in enumerate(self._read("select * from commits order by number")):

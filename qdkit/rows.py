@@ -20,6 +20,16 @@ from qdkit.types import NOBODY, Batch, Genomes
 SETTLED = "settled"  # the event of what challenges came to (see `qdkit.challenge`)
 
 
+# What an event of a kind tells at least, of those whose readers rely on it.
+_TELLS = {
+    SETTLED: {"looks", "cells"},
+    "again": {"judge", "id", "value"},
+    "axes": {"version", "axes", "cell", "id", "descriptor"},
+    "moved": {"cell", "id"},
+    "replies": {"last"},
+}
+
+
 class Commit(NamedTuple):
     """How a run stood after a batch: the row of `commits` without its seal."""
 
@@ -118,6 +128,16 @@ def sealed(seal: str, rows: Sequence[tuple[Any, ...]], state: Commit, told: str 
     rest = [row[:8] + row[9:] for row in rows]
     more = [told] if told else []
     return digest(seal, repr(state.untimed), repr(rest), repr([*map(len, texts)]), *texts, *more)
+
+
+def readable(kind: str, text: str) -> bool:
+    """Whether the value of an event is JSON, and tells what its readers rely on."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    wanted = _TELLS.get(kind, set())
+    return not wanted or (isinstance(value, dict) and wanted <= value.keys())
 
 
 def digest(*parts: str | bytes) -> str:

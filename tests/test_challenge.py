@@ -417,6 +417,23 @@ def test_a_ledger_whose_challenge_was_changed_is_refused(tmp_path):
         Ledger.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "kind, value",
+    [("again", '"x"'), ("axes", '{"plain": {"w": [1]}}'), ("order", "{"), ("moved", "[1]"), ("replies", "{}")],
+)
+def test_an_event_that_nobody_could_read_is_damage(tmp_path, kind, value):
+    """Told when the run is opened, with its number and kind, and not as a traceback from whoever reads it."""
+    import sqlite3
+
+    with qualities(100, run=tmp_path).run(progress=False):
+        pass
+    db = sqlite3.connect(tmp_path / "run.db")
+    db.execute("insert into events (after, kind, value) values (1, ?, ?)", (kind, value))
+    db.commit(), db.close()
+    with pytest.raises(DamagedRun, match=f"event .* of the ledger, '{kind}', is not as it was written"):
+        load(tmp_path)
+
+
 def test_what_cannot_be_challenged_is_refused():
     """Archives that keep several a cell, islands, and numbers that are none."""
     for archive in (Deep(ROW, 3), Islands(ROW, 2)):
