@@ -83,7 +83,7 @@ def bert(text):
 
 @needs_weights
 def test_likenesses_stay_what_they_were(vectors):
-    """Of three sentences, as this encoder gave them when it was written; numpy by itself comes to the same vectors below."""
+    """Of three sentences, as this encoder gave them when it was written; numpy comes to the same vectors below."""
     likeness = vectors[:3] @ vectors[:3].T
     np.testing.assert_allclose(
         likeness, [[1, 0.6660, 0.1046], [0.6660, 1, 0.1411], [0.1046, 0.1411, 1]], atol=0.00006, rtol=0
