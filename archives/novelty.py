@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from qdkit.elites import IMPROVED, NEW, NOWHERE, REJECTED, Added, Elites, champions, fit, put
 
-from .unstructured import Unstructured, nearest
+from .neighbours import inserted, neighbours
+from .unstructured import Unstructured
 
 SETTINGS = ("dimensions", "capacity", "neighbours", "names", "threshold", "competition")
 
@@ -58,9 +59,9 @@ class Novelty(Unstructured):
         descriptor = descriptor.astype(elites.descriptor.dtype)  # distances are those of what is kept
         valid = fit(cell, objective, descriptor)
         count, there = elites.occupied.sum(dtype=jnp.int32), jnp.where(valid[:, None], descriptor, 0)
-        index, away = nearest(there, elites.descriptor, count, self.neighbours)
+        closest, away = neighbours(there, elites.descriptor, count, self.neighbours)
         before = _mean(away)
-        place, novel, closest = self._one_by_one(valid, there, away, index[:, 0], count)
+        place, novel, closest = self._one_by_one(valid, there, away, closest, count)
 
         after = put(elites, jnp.where(novel, place, self.capacity), objective, descriptor, payload)
         status = jnp.where(novel, NEW, REJECTED)
@@ -80,7 +81,7 @@ class Novelty(Unstructured):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """(place int32 `[n]`, novel bool `[n]`, closest int32 `[n]`): each row held against those kept before it.
 
-        away: float `[n, k]`, the distances to the nearest elites, rising; closest: the place of the first of them.
+        away: float `[k, n]`, the distances to the nearest elites, rising; closest: the place of the first of them.
         Only rows that enter take a turn, each of which tells all others how near it is.
         """
         rows = jnp.arange(len(valid), dtype=jnp.int32)
@@ -99,10 +100,8 @@ class Novelty(Unstructured):
             enters, free = next_row(state)
             row = jnp.argmax(enters).astype(jnp.int32)
             far = jnp.sqrt(((descriptor - descriptor[row][None]) ** 2).sum(1))
-            closest = jnp.where(far < away[:, 0], free, closest).astype(jnp.int32)
-            beside = jnp.concatenate([jnp.full_like(away[:, :1], -jnp.inf), away[:, :-1]], 1)
-            away = jnp.minimum(away, jnp.maximum(beside, far[:, None]))  # the distance, put where it belongs
-            return away, closest, place.at[row].set(free.astype(jnp.int32)), row
+            closest = jnp.where(far < away[0], free, closest).astype(jnp.int32)
+            return inserted(away, far), closest, place.at[row].set(free.astype(jnp.int32)), row
 
         start = away, closest, jnp.full_like(rows, -1), jnp.full((), -1, jnp.int32)
         _, closest, place, _ = jax.lax.while_loop(waiting, enter, start)
@@ -112,5 +111,5 @@ class Novelty(Unstructured):
 def _mean(away: jax.Array) -> jax.Array:
     """float `[n]`: the mean of those distances that are finite; infinite where none is."""
     known = jnp.isfinite(away)
-    total = jnp.where(known, away, 0).sum(1) / jnp.maximum(known.sum(1), 1)
-    return jnp.where(known.any(1), total, jnp.inf)
+    total = jnp.where(known, away, 0).sum(0) / jnp.maximum(known.sum(0), 1)
+    return jnp.where(known.any(0), total, jnp.inf)

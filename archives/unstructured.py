@@ -19,9 +19,6 @@ import jax.numpy as jnp
 
 from qdkit.elites import NOWHERE, Archive
 
-BLOCK = 64  # points that are left out together where the nearest of them is too far
-TOGETHER = 1024  # rows that are measured at the same time
-
 
 @dataclass(frozen=True)
 class Unstructured(Archive):
@@ -67,37 +64,3 @@ class Unstructured(Archive):
     @abc.abstractmethod
     def insert(self, elites: Any, cell: Any, objective: Any, descriptor: Any, payload: Any) -> Any:
         """Who stays."""
-
-
-def nearest(places: jax.Array, points: jax.Array, count: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    """The `k` nearest of the first `count` of `points` `[p, d]` to each of `places` `[n, d]`, and how far.
-
-    int32 and float `[n, k]`: the nearest first, of equals the first; at an infinite distance where there are fewer.
-
-    The k nearest lie in those k blocks of points whose own nearest are nearest, so that distances are
-    put in order for the points of a few blocks alone. Point i is in block i modulo the number of blocks.
-    """
-    blocks, axes = -(-len(points) // BLOCK), range(points.shape[1])
-    points = jnp.pad(points, ((0, blocks * BLOCK - len(points)), (0, 0))).T.reshape(-1, BLOCK, blocks)
-    ranks = jnp.arange(BLOCK, dtype=jnp.int32) * blocks  # of a block's points; block b has these + b
-    own = jnp.arange(blocks, dtype=jnp.int32)
-
-    def search(places: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def closer(i: jax.Array, least: jax.Array) -> jax.Array:
-            away = sum((points[axis, i][None] - places[:, axis, None]) ** 2 for axis in axes)
-            return jnp.minimum(least, jnp.where(ranks[i] + own[None] < count, away, jnp.inf))
-
-        least = jnp.full((len(places), blocks), jnp.inf, points.dtype)
-        least = jax.lax.fori_loop(0, -(-count // blocks), closer, least)
-        block = jnp.sort(jax.lax.top_k(-least, min(k, blocks))[1], 1)
-        index = ranks[None, :, None] + block[:, None]
-        away = sum((points[axis][:, block].swapaxes(0, 1) - places[:, axis, None, None]) ** 2 for axis in axes)
-        away = jnp.where(index < count, away, jnp.inf).reshape(len(places), -1)
-        less, which = jax.lax.top_k(-away, k)
-        return jnp.take_along_axis(index.reshape(away.shape), which, 1).astype(jnp.int32), jnp.sqrt(-less)
-
-    if (n := len(places)) <= TOGETHER:
-        return search(places)
-    some = jnp.pad(places, ((0, -n % TOGETHER), (0, 0))).reshape(-1, TOGETHER, len(axes))
-    index, away = jax.lax.map(search, some)
-    return index.reshape(-1, k)[:n], away.reshape(-1, k)[:n]

@@ -8,7 +8,7 @@ import pytest
 
 import qdkit
 from qdkit.archives import Deep, Dominated, Novelty
-from qdkit.archives.unstructured import nearest
+from qdkit.archives.neighbours import nearest, neighbours
 from qdkit.elites import IMPROVED, NEW, NOWHERE, REJECTED, double
 
 from .worlds import Jitter, Points
@@ -40,6 +40,42 @@ def test_the_nearest_points_are_those_of_a_sort(points, rows):
         assert np.isinf(nearest(places, known, 2, 3)[1][:, 2]).all()
     np.testing.assert_array_equal(index, np.argsort(far, kind="stable")[:, :k])
     np.testing.assert_allclose(away, np.sort(far)[:, :k], rtol=1e-12)
+
+
+CLOUDS = {
+    "spread": lambda random, n, d: random.random((n, d)),
+    "a heap and some far away": lambda random, n, d: np.where(
+        random.random((n, 1)) < 0.9, random.normal(0, 1e-3, (n, d)), random.normal(0, 9, (n, d))
+    ),
+    "a line": lambda random, n, d: random.random((n, 1)) * np.linspace(1, -1, d) + 5,
+    "corners of a lattice": lambda random, n, d: random.integers(0, 9, (n, d)).astype(float),
+    "one place": lambda random, n, d: np.full((n, d), 0.5),
+    "far from nought": lambda random, n, d: 1e7 + random.random((n, d)),
+}
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("axes", [1, 2, 3, 4])
+def test_neighbours_found_in_boxes_are_those_of_all_points(cloud, axes):
+    """However points and places lie, few or many: who is nearest, and how far all are; as `nearest` says to the last bit."""
+    random = np.random.default_rng(axes)
+    points = CLOUDS[cloud](random, 4096, axes)
+    beside = points[:80] + random.normal(0, 1e-4, (80, axes))
+    places = np.concatenate([points[:80], beside, random.normal(0, 3, (80, axes)), CLOUDS[cloud](random, 80, axes)])
+    some = jax.jit(neighbours, static_argnames="k")
+    with double():
+        for count in (0, 1, 40, 500, 4096):
+            square = sum((places[:, None, axis] - points[None, :count, axis]) ** 2 for axis in range(axes))
+            closest, away = some(places, points, count, k=5)
+            least = np.concatenate([np.sort(square)[:, :5], np.full((len(places), max(0, 5 - count)), np.inf)], 1)
+            np.testing.assert_allclose(away.T, np.sqrt(least), rtol=1e-14)
+            if count:
+                np.testing.assert_array_equal(closest, square.argmin(1))
+    single = [x.astype(np.float32) for x in (places, points)]
+    index, away = jax.jit(nearest, static_argnames="k")(*single, 4096, k=5)
+    closest, other = some(*single, 4096, k=5)
+    np.testing.assert_array_equal(closest, index[:, 0])
+    np.testing.assert_array_equal(other.T, away)
 
 
 def test_a_batch_keeps_what_its_rows_keep_one_by_one():

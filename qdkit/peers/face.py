@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from qdkit import metrics
-from qdkit.archives.unstructured import Unstructured, nearest
+from qdkit.archives.neighbours import nearest
+from qdkit.archives.unstructured import Unstructured
 from qdkit.elites import Archive, Elites, double
 
 OURS = ("solution", "objective", "measures")
