@@ -21,6 +21,8 @@ FINE = 16  # boxes for each point, at least
 ROOM = 2**24  # entries of a table, at most: 64 MB
 MARGIN = 1 / 8  # of the boxes along an axis lie below the bounds, and as many above
 REACH = MARGIN / (1 - 2 * MARGIN)  # the first box beyond is as wide as those within
+TOGETHER = 8  # points of a list that are measured at the same time
+UNROLLED = 8  # so many times: the lists of points that lie in a heap are too long to be written out
 SLACK = 1e-6  # of the whole: by how much a box is taken wider than it is, as float32 rounds places
 
 
@@ -38,16 +40,25 @@ def nearest(points: jax.Array, table: jax.Array, bounds: Bounds, places: jax.Arr
     for axis in range(1, points.shape[1]):
         box = box * boxes + along[:, axis]
 
-    def compare(k: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        best, least = found
-        other = table[box, k]
-        away = jnp.sum((points[other] - places) ** 2, -1)
-        return jnp.where(away < least, other, best), jnp.minimum(away, least)
-
     far = ((along == 0) | (along == boxes - 1)).any(1)
-    start = jnp.zeros_like(box), jnp.full_like(places[:, 0], jnp.inf)
-    found, _ = jax.lax.fori_loop(0, table.shape[1], compare, start)
-    return _searched(points, places, far, found)
+    return _searched(points, places, far, _listed(points, table, box, places))
+
+
+def _listed(points: jax.Array, table: jax.Array, box: jax.Array, places: jax.Array) -> jax.Array:
+    """int32 `[n]`: the nearest of the points in the list of its box, int32 `[n]`; `TOGETHER` of a list at a time."""
+    length = table.shape[1]
+    some = jnp.arange(min(length, TOGETHER), dtype=jnp.int32)
+
+    def compare(i: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        best, least = found
+        near = table.T[jnp.minimum(i * len(some) + some, length - 1)][:, box]
+        away = jnp.stack([(x[near] - place[None]) ** 2 for x, place in zip(points.T, places.T, strict=True)]).sum(0)
+        for other, far in zip(near, away, strict=True):
+            best, least = jnp.where(far < least, other, best), jnp.minimum(far, least)
+        return best, least
+
+    start, times = (jnp.zeros_like(box), jnp.full_like(places[:, 0], jnp.inf)), -(-length // len(some))
+    return jax.lax.fori_loop(0, times, compare, start, unroll=times <= UNROLLED)[0]
 
 
 def measured(points: jax.Array, places: jax.Array) -> jax.Array:

@@ -27,7 +27,7 @@ TOGETHER = 1024  # places that are held against blocks at the same time
 
 
 def neighbours(places: jax.Array, points: jax.Array, count: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    """The nearest of the first `count` of `points` `[p, d]` to each of `places` `[n, d]`, and how far the `k` nearest lie.
+    """Who of the first `count` of `points` `[p, d]` is nearest to each of `places` `[n, d]`; how far `k` of them are.
 
     int32 `[n]`, the first of equals, and float `[k, n]`, rising, infinite where there are fewer. Places are finite.
     """
@@ -80,15 +80,16 @@ def nearest(places: jax.Array, points: jax.Array, count: jax.Array, k: int) -> t
                 return jnp.minimum(least, jnp.where(there[None], away, jnp.inf))
 
             own_least = jax.lax.fori_loop(0, BLOCK, closer, jnp.full((len(places), wide), jnp.inf, points.dtype))
-            return jax.lax.dynamic_update_slice(least, own_least, (0, group * wide))
+            return jax.lax.dynamic_update_slice_in_dim(least, own_least, group * wide, 1)
 
         least = jnp.full((len(places), blocks), jnp.inf, points.dtype)
         least = jax.lax.fori_loop(0, -(-count // (BLOCK * wide)), closest, least)
         block = jnp.sort(jax.lax.top_k(-least, min(k, blocks))[1], 1)
-        index = (block[:, :, None] * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)[None, None]).reshape(len(places), -1)
+        index = block[:, :, None] * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)[None, None]
         away = sum((points[axis].reshape(-1, BLOCK)[block] - places[:, axis, None, None]) ** 2 for axis in axes)
-        less, which = jax.lax.top_k(-jnp.where(index < count, away.reshape(index.shape), jnp.inf), k)
-        return jnp.take_along_axis(index, which, 1).astype(jnp.int32), jnp.sqrt(-less)
+        away = jnp.where(index < count, away, jnp.inf).reshape(len(places), -1)
+        less, which = jax.lax.top_k(-away, k)
+        return jnp.take_along_axis(index.reshape(away.shape), which, 1).astype(jnp.int32), jnp.sqrt(-less)
 
     if (n := len(places)) <= TOGETHER:
         return search(places)
@@ -140,7 +141,7 @@ def _boxed(points: jax.Array, count: jax.Array, side: jax.Array, most: int) -> B
 
 
 def _around(boxes: Boxes, places: jax.Array, k: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What `neighbours` gives, from the nine boxes around each place, and bool `[n]`: whether it holds for all points."""
+    """What `neighbours` gives, of the nine boxes around each place; and bool `[n]`, whether it is so of all points."""
     box, (p, n) = boxes.of(_plane(places)), (len(boxes.order), len(places))
     first, last = jnp.maximum(box - 1, 0), jnp.minimum(box + 1, boxes.side - 1)
     row = box[:1] + jnp.arange(-1, 2, dtype=jnp.int32)[:, None]
@@ -163,8 +164,8 @@ def _around(boxes: Boxes, places: jax.Array, k: int) -> tuple[jax.Array, jax.Arr
         return i + STRIDE, closest, jnp.minimum(least, nearer), away
 
     longest, none = (stop - start).max(), jnp.full((k, n), jnp.inf, places.dtype)
-    begin = jnp.int32(0), jnp.zeros(n, jnp.int32), none[0], none
-    _, closest, _, away = jax.lax.while_loop(lambda state: state[0] < longest, compare, begin)
+    nobody = jnp.int32(0), jnp.zeros(n, jnp.int32), none[0], none
+    _, closest, _, away = jax.lax.while_loop(lambda state: state[0] < longest, compare, nobody)
     away, reach = jnp.sqrt(away), _reach(boxes, places, first, last)
     return closest, away, short & ((away[-1] < reach) | (reach == jnp.inf))
 

@@ -57,7 +57,7 @@ CLOUDS = {
 @pytest.mark.parametrize("cloud", CLOUDS)
 @pytest.mark.parametrize("axes", [1, 2, 3, 4])
 def test_neighbours_found_in_boxes_are_those_of_all_points(cloud, axes):
-    """However points and places lie, few or many: who is nearest, and how far all are; as `nearest` says to the last bit."""
+    """However points and places lie, few or many; and, in float32, to the last bit as `nearest` says."""
     random = np.random.default_rng(axes)
     points = CLOUDS[cloud](random, 4096, axes)
     beside = points[:80] + random.normal(0, 1e-4, (80, axes))
