@@ -121,8 +121,8 @@ class Novel(Operator):
         self._heard = self._next = 0
 
     def __repr__(self) -> str:
-        own = ("population", "offspring", "neighbours", "kept", "sigma", "limits", "seed")
-        own += ("surprise",) if self.surprise else ()
+        own = ["population", "offspring", "neighbours", "kept", "sigma", "limits", "seed"]
+        own += ["surprise"] if self.surprise else []
         return f"Novel({', '.join(f'{name}={getattr(self, name)!r}' for name in own)})"
 
     def turn(self, n: int) -> Operator:
