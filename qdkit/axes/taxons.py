@@ -111,7 +111,8 @@ class Taxons:
             return self
         some = known.some
         drawing, training = jax.random.split(key)
-        centre, spread = some.mean(0), float(some.std()) or 1.0
+        centre, spread = some.mean(0), float(some.std())
+        spread = spread if spread > 1e-9 else 1.0
         if self.now is None:
             coder = self._drawn(drawing, some.shape[1])
         else:
