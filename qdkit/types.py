@@ -256,7 +256,8 @@ class Operator(abc.ABC):
     def remeasure(self, axes: Axes) -> None:
         """Hears what gives descriptors from now on: before the first step, and after each commit that axes learnt from.
 
-        Who remembers descriptors remembers features too, and measures anew, or compares what does not compare.
+        Who remembers descriptors remembers features too and measures anew, or compares what does not compare. Who wraps
+        other operators hands it on to them.
         """
 
 

@@ -13,6 +13,7 @@ from qdkit import Evaluation, Search
 from qdkit.archives import CVT, Grid
 from qdkit.axes import Known, Principal, Taxons
 from qdkit.axes.taxons import BATCH, PATIENCE, Coder, trained, trains
+from qdkit.baselines import Blind
 from qdkit.operators import Gaussian, Line, Novel, Portfolio, Rewarded, Steered, TwoPhase
 from qdkit.parents import Curious
 from qdkit.types import Batch, Proposal
@@ -235,6 +236,13 @@ def test_runs_without_surprise_can_be_gone_on_with():
 # Faults.
 
 
+class First(Blind):
+    """Of the parents the first alone."""
+
+    def parents(self, key, given):
+        return given.take(np.zeros(len(given), int))
+
+
 class Unseen(Spots):
     """Of its candidates nothing is observed."""
 
@@ -261,9 +269,21 @@ def test_a_domain_without_features_is_told_what_to_give():
 def test_surprise_needs_axes_that_have_it():
     """Said at the door, also from inside other operators."""
     for axes in ({}, {"axes": Principal()}):
-        for operator in (Novel(surprise=0.5), stax(), Portfolio([stax(), Gaussian(0.1)])):
+        novel = Novel(surprise=0.5)
+        for operator in (novel, stax(), Portfolio([stax(), Gaussian(0.1)]), Steered(novel, Curious()), First(novel)):
             with pytest.raises(ValueError, match=r"surprise is 0\.5.*Taxons"):
                 Search(Spots(), Grid((8, 8), UNIT), operator, batch=6, **axes)
+
+
+def test_a_wrapper_that_does_not_hand_the_axes_on_is_told_so():
+    """At the first generation that would go by surprise."""
+
+    class Deaf(Steered):
+        def remeasure(self, axes):
+            pass
+
+    with pytest.raises(RuntimeError, match="hands `remeasure` on"):
+        searched(Deaf(Novel(population=4, surprise=1.0), Curious(), name="deaf")).run(20, progress=False)
 
 
 def test_settings_that_are_none_are_refused():

@@ -195,14 +195,7 @@ class Novel(Operator):
     def _select(self, members: Known) -> None:
         """The end of a generation."""
         everyone = Known.joined([members, *self._children])
-        crowd = Known.joined([everyone, *self._memory])
-        surprised = (
-            self.surprise > 0 and np.random.default_rng((self.seed, self.generations, 1)).random() < self.surprise
-        )
-        if surprised:
-            worth = self._axes.surprise(everyone.features)
-        else:
-            worth = sparse(everyone.descriptor, crowd.descriptor, self.neighbours, among=True)
+        worth = self._worth(everyone)
         children = everyone.take(slice(len(members.id), None))
         random = np.random.default_rng((self.seed, self.generations))
         few = min(self.kept, len(children.id))
@@ -210,6 +203,18 @@ class Novel(Operator):
         self._members = everyone.take(np.argsort(-worth, kind="stable")[: self.population])
         self._children, self._heard, self._next = [], 0, 0
         self.generations += 1
+
+    def _worth(self, everyone: Known) -> np.ndarray:
+        """float `[n]`: by what they survive this generation, the greatest first: novelty, or surprise."""
+        if self.surprise and np.random.default_rng((self.seed, self.generations, 1)).random() < self.surprise:
+            if self._axes is None:
+                raise RuntimeError(
+                    f"nobody has told {self.name!r} the axes of the search, of which it wants to know what surprises "
+                    "them: an operator that wraps others hands `remeasure` on to them"
+                )
+            return np.asarray(self._axes.surprise(everyone.features))
+        crowd = Known.joined([everyone, *self._memory])
+        return sparse(everyone.descriptor, crowd.descriptor, self.neighbours, among=True)
 
 
 def sparse(places: np.ndarray, crowd: np.ndarray, k: int, *, among: bool = False) -> np.ndarray:
