@@ -56,13 +56,14 @@ class Taxons:
         Search(Maze(see="picture"), grid, explore, axes=Taxons())                                  # TAXONS
         Search(Maze(see="picture"), grid, TwoPhase(explore, Rewarded(explore)), axes=Taxons())     # STAX
 
-    It begins as it is drawn, is trained on the elites after 1, 3, 6, 10, ... chunks, each time from where it was, and
-    after each training all that is known is measured anew. In one thing it is other than in TAXONS: the layers are
-    dense, so that features may be of any kind; pictures are rows of pixels.
+    It begins as it is drawn, is trained after 1, 3, 6, 10, ... chunks, each time from where it was, and after each
+    training all that is known is measured anew. In two things it is other than in TAXONS: the layers are dense, so that
+    features may be of any kind, and pictures are rows of pixels; and it is trained on the elites of the search's archive,
+    where TAXONS takes its memory, population and children.
 
     dimensions: the width of the middle layer; 10 in TAXONS, which takes an archive such as `CVT`.
     bounds: which box of the codes the archive covers.
-    chunk: how many commits are a chunk; TAXONS has one of 1,000 candidates.
+    chunk: how many commits are a chunk, whoever made their candidates; TAXONS has one of 1,000 that explore.
     hidden: the widths of the layers of the encoder, and backwards of the decoder.
     epochs, rate: of a training at most, and of Adam.
 

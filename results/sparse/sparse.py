@@ -72,10 +72,11 @@ which let those survive who surprise in half of the generations (`Novel(surprise
 without surprise, on the same codes, on {code} principal components computed at the same times, and on codes of a
 network that is never trained; and the two that are told the place, which bound from above what pictures can do. Codes
 are kept in {cells:,} cells (`CVT`), which decide what is trained on. Reached and coverage are of the true places of all
-candidates, in the grid above. Settings are those of the papers or of the maze above, but for the cells; seed 100 was
-looked at before, with {code} numbers and with 2, which came to less; after seed 0 it was tried on seed 100 whether to
-train on all candidates and not on elites alone, which came to little more for twice the CPU, and was left. The place
-pays all the same wherever in it a robot ends, so that there is nothing to climb once it was found. {seeds[pictures]}
+candidates, in the grid above. Settings are those of the papers or of the maze above, but for the cells and the layers,
+which are dense; seed 100 was looked at before, with {code} numbers and with 2, which came to less; after seed 0 it was
+tried on seed 100 whether to train on all candidates and not on elites alone, which came to little more for twice the
+CPU, and was left. The place pays all the same wherever in it a robot ends, so that there is nothing to climb once it was
+found. {seeds[pictures]}
 
 {pictures}
 
