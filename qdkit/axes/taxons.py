@@ -58,8 +58,8 @@ class Taxons:
 
     It begins as it is drawn, is trained after 1, 3, 6, 10, ... chunks, each time from where it was, and after each
     training all that is known is measured anew. In two things it is other than in TAXONS: the layers are dense, so that
-    features may be of any kind, and pictures are rows of pixels; and it is trained on the elites of the search's archive,
-    where TAXONS takes its memory, population and children.
+    features may be of any kind, and pictures are rows of pixels; and it is trained on the elites of the search, where
+    TAXONS takes its memory, population and children.
 
     dimensions: the width of the middle layer; 10 in TAXONS, which takes an archive such as `CVT`.
     bounds: which box of the codes the archive covers.

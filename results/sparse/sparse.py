@@ -75,8 +75,8 @@ are kept in {cells:,} cells (`CVT`), which decide what is trained on. Reached an
 candidates, in the grid above. Settings are those of the papers or of the maze above, but for the cells and the layers,
 which are dense; seed 100 was looked at before, with {code} numbers and with 2, which came to less; after seed 0 it was
 tried on seed 100 whether to train on all candidates and not on elites alone, which came to little more for twice the
-CPU, and was left. The place pays all the same wherever in it a robot ends, so that there is nothing to climb once it was
-found. {seeds[pictures]}
+CPU, and was left. The place pays all the same wherever in it a robot ends, so that there is nothing to climb once it
+was found. {seeds[pictures]}
 
 {pictures}
 
