@@ -26,7 +26,7 @@ import numpy as np
 
 from qdkit.elites import Added, Archive, Wrapped
 from qdkit.stages import seeded
-from qdkit.types import Batch, Context, Domain, Key, Operator, Proposal
+from qdkit.types import Axes, Batch, Context, Domain, Key, Operator, Proposal
 
 
 class Blind(Operator):
@@ -68,6 +68,9 @@ class Blind(Operator):
 
     def learn(self, batch: Batch, added: Added) -> None:
         self.operator.learn(batch, added)
+
+    def remeasure(self, axes: Axes) -> None:
+        self.operator.remeasure(axes)
 
 
 class Independent(Blind):

@@ -63,10 +63,9 @@ class Table:
             return
         end = self.count + len(rows)
         if end > len(self._objective):
-            self._grow(max(1024, 1 << (end - 1).bit_length()), batch.features.shape[1])
+            self._grow(max(1024, 1 << (end - 1).bit_length()), batch.features[rows[0]])
         place = slice(self.count, end)
         self._objective[place], self._features[place] = batch.objective[rows], batch.features[rows]
-        self._features[end:] = self._features[0]  # a CVT looks long for nan; nobody enters without an objective
         for name, column in self._columns.items():
             column[place] = np.asarray(getattr(batch, name))[rows]
         self.count = end
@@ -90,11 +89,12 @@ class Table:
             elites, _ = archive.update(archive.init(dict(example)), self._objective, axes(batch), dict(self._columns))
         return elites
 
-    def _grow(self, length: int, features: int) -> None:
+    def _grow(self, length: int, features: np.ndarray) -> None:
         longer = lambda column, fill: np.concatenate(
             [column[: self.count], np.full((length - self.count, *column.shape[1:]), fill, column.dtype)]
         )
-        self._features = longer(self._features if self.count else np.zeros((0, features)), np.nan)
+        # where nobody is there is somebody's: a CVT looks long for nan, and nobody enters without an objective
+        self._features = longer(self._features if self.count else np.zeros((0, len(features))), features)
         self._objective = longer(self._objective, np.nan)
         self._columns = {name: longer(column, 0) for name, column in self._columns.items()}
 

@@ -126,6 +126,7 @@ class Search(Seen):
                 "axes that learn fill the archive anew, and who has won a cell by a challenge would have to win it "
                 "again: leave one of challenge and axes out"
             )
+        operator.remeasure(axes)
         keep_compilations()
         self.domain, self.archive, self.operator = domain, archive, operator
         self.judge, self.axes, self.parents, self.lessons = judge, axes, parents, lessons
@@ -452,6 +453,7 @@ class Search(Seen):
         if elites is not self._elites:
             self._choosing.moved(self._elites, elites)
             self.axes, self._elites = learning.axes, elites
+            self.operator.remeasure(learning.axes)
 
     @property
     def _candidates(self) -> int:

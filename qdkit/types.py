@@ -253,6 +253,13 @@ class Operator(abc.ABC):
     def learn(self, batch: Batch, added: Added) -> None:
         """Hears how a batch fared; called in the order of the commits, for every batch of the search."""
 
+    def remeasure(self, axes: Axes) -> None:
+        """Hears what gives descriptors from now on: before the first step, and after each commit that axes learnt from.
+
+        Who remembers descriptors remembers features too and measures anew, or compares what does not compare. Who wraps
+        other operators hands it on to them.
+        """
+
 
 @dataclass(frozen=True)
 class Judgement:

@@ -14,6 +14,7 @@ from qdkit.axes import (
     Principal,
     Projection,
     Taught,
+    Taxons,
     agreement,
     box,
     outside,
@@ -243,7 +244,9 @@ def test_answers_about_strangers_are_left_out():
     assert axes.heard == 0
 
 
-@pytest.mark.parametrize("make", [lambda: Taught(each=1, fit=Fit(steps=5)), Principal, lambda: Encoded(steps=5)])
+@pytest.mark.parametrize(
+    "make", [lambda: Taught(each=1, fit=Fit(steps=5)), Principal, lambda: Encoded(steps=5), lambda: Taxons(chunk=1)]
+)
 @pytest.mark.parametrize("n", [2, 3, 40])
 def test_constant_features_and_few_candidates_make_finite_axes(make, n):
     """All alike lie in the middle; nobody is lost."""

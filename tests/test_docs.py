@@ -74,6 +74,14 @@ def test_the_page_on_steering_runs_as_it_stands():
     assert room["search"].stopped and room["portfolio"].arms
 
 
+def test_the_page_on_operators_runs_as_it_stands():
+    """A search by STAX, from pictures."""
+    room: dict[str, Any] = {}
+    [stax] = (text for language, _, text in blocks("operators.md") if language == "python")
+    exec(compile(stax, "operators.md", "exec"), room)
+    assert room["search"].axes.surprise(room["search"].pool.features).min() > 0
+
+
 def test_the_page_on_rating_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     """Its commands, but for those that serve until they are stopped, and its Python, one after the other."""
     monkeypatch.chdir(tmp_path)

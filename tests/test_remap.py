@@ -8,7 +8,7 @@ import pytest
 
 import qdkit
 from qdkit.archives import CVT, Grid, Islands, Soft
-from qdkit.axes import Asking, Fit, Principal, Taught
+from qdkit.axes import Asking, Fit, Principal, Taught, Taxons
 from qdkit.domains.arm import PosedArm
 from qdkit.operators import Gaussian
 from qdkit.record import Cost, current
@@ -72,7 +72,7 @@ def holders(search):
 
 
 @pytest.mark.parametrize("archive", [Grid((6, 6), UNIT), CVT.spread(20, UNIT)])
-@pytest.mark.parametrize("axes", [Taught(each=5, fit=QUICK), Principal(at=(1, 3, 5))])
+@pytest.mark.parametrize("axes", [Taught(each=5, fit=QUICK), Principal(at=(1, 3, 5)), Taxons(chunk=2, epochs=5)])
 def test_every_candidate_is_inserted_anew(archive, axes):
     """After each step the elites are the best of all candidates of the run, by the axes as they are then."""
     run = qdkit.Search(ARM, archive, Gaussian(0.2), axes=axes, replies=asking(), batch=16, seed=2)
@@ -141,11 +141,12 @@ def test_the_children_of_an_elite_are_counted_wherever_it_moves():
 
 
 @pytest.mark.parametrize("stop", range(1, 9))
-def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(stop, run_folder):
+@pytest.mark.parametrize("axes", [Taught(each=5, fit=QUICK), Taxons(chunk=2, epochs=5)])
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(stop, axes, run_folder):
     """At whatever commit, also between a commit and what is learnt from it; what was asked is not asked again."""
-    whole = search(run=run_folder / "whole")
+    whole = search(axes=axes, run=run_folder / "whole")
     whole.run(9, progress=False)
-    part = search(run=run_folder / "part")
+    part = search(axes=axes, run=run_folder / "part")
     if stop % 2:
         part.run(stop, progress=False)
     else:  # killed after the commit and before the axes learn
@@ -153,7 +154,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(stop, run_folder):
         with pytest.raises(KeyboardInterrupt):
             part.run(1, progress=False)
     part.close()
-    part = search(run=run_folder / "part", resume=True)
+    part = search(axes=axes, run=run_folder / "part", resume=True)
     part.run(9 - len(part.commits), progress=False)
     assert part.ledger.dump() == whole.ledger.dump()
     assert holders(part) == holders(whole)

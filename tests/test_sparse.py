@@ -55,7 +55,7 @@ def known(objective, descriptor=None, genome=None):
     n = len(objective)
     place = np.zeros((n, 2)) if descriptor is None else np.asarray(descriptor, float)
     genes = np.zeros((n, 3)) if genome is None else np.asarray(genome, float)
-    return Known(genes, place, np.asarray(objective, float), np.arange(n, dtype=np.int32))
+    return Known(genes, place, np.asarray(objective, float), np.arange(n, dtype=np.int32), place)
 
 
 def origins(search, steps):

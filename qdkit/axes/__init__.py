@@ -5,7 +5,8 @@
 
 Axes that learn are values: `learn` gives new ones, and the archive is then filled anew with every
 candidate of the run (see `qdkit.remap`). `Taught` hears triplets; `Principal` and `Encoded` need nobody
-(AURORA). `questions` chooses what to ask next, and `Asking` puts it to a person or a model meanwhile.
+(AURORA), nor does `Taxons`, which also says what surprises it. `questions` chooses what to ask next, and
+`Asking` puts it to a person or a model meanwhile.
 """
 
 from .asking import Answered, Asking
@@ -14,6 +15,7 @@ from .fits import Fit
 from .known import Known
 from .projection import Projection
 from .taught import Taught
+from .taxons import Taxons
 from .triplets import Triplets, agreement, triplets
 from .untaught import Encoded, Principal
 
@@ -27,6 +29,7 @@ __all__ = [
     "Principal",
     "Projection",
     "Taught",
+    "Taxons",
     "Triplets",
     "agreement",
     "box",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from qdkit.elites import Added
-from qdkit.types import Batch, Context, Key, Operator, Proposal
+from qdkit.types import Axes, Batch, Context, Key, Operator, Proposal
 
 from .gaussian import Gaussian
 from .limits import Limits, Numbers, floats
@@ -15,12 +15,16 @@ from .portfolio import NEVER_MADE
 
 
 class Known(NamedTuple):
-    """What a population remembers of `n` candidates: float `[n, g]`, float `[n, d]`, float `[n]` and int32 `[n]`."""
+    """What a population remembers of `n` candidates: float `[n, g]`, `[n, d]`, `[n]`, int32 `[n]` and float `[n, f]`.
+
+    Features are what axes that learn give other descriptors of.
+    """
 
     genome: np.ndarray
     descriptor: np.ndarray
     objective: np.ndarray
     id: np.ndarray
+    features: np.ndarray
 
     def take(self, rows: np.ndarray | slice) -> Known:
         """Some of them."""
@@ -37,7 +41,17 @@ class Known(NamedTuple):
         fit = batch.ok & np.isfinite(batch.descriptor).all(1)
         rows = batch.take(fit)
         objective = np.where(np.isnan(rows.objective), -np.inf, rows.objective)
-        return cls(floats(np.asarray(rows.genome), name), rows.descriptor, objective, rows.id)
+        return cls(floats(np.asarray(rows.genome), name), rows.descriptor, objective, rows.id, rows.features)
+
+    @classmethod
+    def measured(cls, parts: list[Known], axes: Axes) -> list[Known]:
+        """Each with its descriptors by `axes`."""
+        if not parts:
+            return []
+        every = cls.joined(parts)
+        batch = Batch.unevaluated(Proposal.of(every.genome, "known")).replace(features=every.features)
+        rows = np.split(np.asarray(axes(batch)), np.cumsum([len(part.id) for part in parts])[:-1])
+        return [part._replace(descriptor=row) for part, row in zip(parts, rows, strict=True)]
 
 
 class Around(Operator):
@@ -66,6 +80,10 @@ class Novel(Operator):
     sigma: the standard deviation of the noise that makes a child; SERENE has 0.05.
     limits: `(low, high)` of the genomes, onto which is set what would lie beyond; SERENE has (-5, 5).
     seed: of the choice of who is remembered.
+    surprise: the share of generations, drawn at random, in which the population is not who is most novel but who
+      surprises the axes most; for axes that say so, such as `qdkit.axes.Taxons`, which has 0.5.
+
+    When axes learn, all that it remembers is measured anew.
 
     Steps may be of any size: a generation ends with the step that completes it. The first population is the seeds
     of the search. Raises ValueError for settings that are none.
@@ -81,6 +99,7 @@ class Novel(Operator):
         limits: Limits | None = (-5.0, 5.0),
         seed: int = 0,
         name: str = "novel",
+        surprise: float = 0.0,
     ):
         sizes = {"population": population, "offspring": offspring, "neighbours": neighbours}
         for what, value in sizes.items():
@@ -88,23 +107,28 @@ class Novel(Operator):
                 raise ValueError(f"{what} is {value}: a whole number from 1 is needed")
         if kept != int(kept) or kept < 0:
             raise ValueError(f"kept is {kept}: a whole number from 0 is needed")
+        if not 0 <= surprise <= 1:
+            raise ValueError(f"surprise is {surprise}: a share from 0 to 1 is needed")
         Gaussian(sigma, limits, "clip", name)  # raises at the door
         self.population, self.offspring, self.neighbours, self.kept = population, offspring, neighbours, kept
         self.sigma, self.limits, self.seed, self.name = sigma, limits, seed, name
+        self.surprise = surprise
         self.generations = 0
+        self._axes: Any = None  # as the search told it
         self._members: Known | None = None
         self._children: list[Known] = []
         self._memory: list[Known] = []
         self._heard = self._next = 0
 
     def __repr__(self) -> str:
-        own = ("population", "offspring", "neighbours", "kept", "sigma", "limits", "seed")
+        own = ["population", "offspring", "neighbours", "kept", "sigma", "limits", "seed"]
+        own += ["surprise"] if self.surprise else []
         return f"Novel({', '.join(f'{name}={getattr(self, name)!r}' for name in own)})"
 
     def turn(self, n: int) -> Operator:
         """Children of the next `n` members."""
         if self._members is None:  # before any is known the parents are the search's
-            return Around(Known(*[np.empty(0)] * 4), self.sigma, self.limits, self.name)
+            return Around(Known(*[np.empty(0)] * 5), self.sigma, self.limits, self.name)
         rows = np.arange(self._next, self._next + n) % len(self._members.id)
         self._next += n
         return Around(self._members.take(rows), self.sigma, self.limits, self.name)
@@ -130,6 +154,19 @@ class Novel(Operator):
             self._members = self._children.pop()
         if self._members is not None and self._heard >= self.offspring * len(self._members.id):
             self._select(self._members)
+
+    def remeasure(self, axes: Any) -> None:
+        """Measures all that it remembers by other axes. Raises ValueError where `surprise` needs axes that have one."""
+        if self.surprise and not hasattr(axes, "surprise"):
+            raise ValueError(
+                f"surprise is {self.surprise}, and the search's axes are surprised by nothing: give it axes such as "
+                "qdkit.axes.Taxons(), or leave surprise out"
+            )
+        self._axes = axes
+        members = [self._members] if self._members else []
+        every, end = Known.measured([*members, *self._children, *self._memory], axes), len(members + self._children)
+        self._members = every[0] if members else None
+        self._children, self._memory = every[len(members) : end], every[end:]
 
     def keep(self, known: Known) -> None:
         """Remembers candidates, near which nobody is novel any more."""
@@ -158,15 +195,26 @@ class Novel(Operator):
     def _select(self, members: Known) -> None:
         """The end of a generation."""
         everyone = Known.joined([members, *self._children])
-        crowd = Known.joined([everyone, *self._memory])
-        novelty = sparse(everyone.descriptor, crowd.descriptor, self.neighbours, among=True)
+        worth = self._worth(everyone)
         children = everyone.take(slice(len(members.id), None))
         random = np.random.default_rng((self.seed, self.generations))
         few = min(self.kept, len(children.id))
         self.keep(children.take(random.choice(len(children.id), few, replace=False)) if few else children)
-        self._members = everyone.take(np.argsort(-novelty, kind="stable")[: self.population])
+        self._members = everyone.take(np.argsort(-worth, kind="stable")[: self.population])
         self._children, self._heard, self._next = [], 0, 0
         self.generations += 1
+
+    def _worth(self, everyone: Known) -> np.ndarray:
+        """float `[n]`: by what they survive this generation, the greatest first: novelty, or surprise."""
+        if self.surprise and np.random.default_rng((self.seed, self.generations, 1)).random() < self.surprise:
+            if self._axes is None:
+                raise RuntimeError(
+                    f"nobody has told {self.name!r} the axes of the search, of which it wants to know what surprises "
+                    "them: an operator that wraps others hands `remeasure` on to them"
+                )
+            return np.asarray(self._axes.surprise(everyone.features))
+        crowd = Known.joined([everyone, *self._memory])
+        return sparse(everyone.descriptor, crowd.descriptor, self.neighbours, among=True)
 
 
 def sparse(places: np.ndarray, crowd: np.ndarray, k: int, *, among: bool = False) -> np.ndarray:

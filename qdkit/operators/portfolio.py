@@ -13,7 +13,7 @@ import numpy as np
 from qdkit.bandits import Rule
 from qdkit.elites import Added
 from qdkit.rewards import Cost, Reward, over_cell
-from qdkit.types import NOBODY, Batch, Context, Genomes, Key, Operator, Outcome, Proposal, Wish
+from qdkit.types import NOBODY, Axes, Batch, Context, Genomes, Key, Operator, Outcome, Proposal, Wish
 
 from .allotment import Allotment, Arm
 
@@ -140,6 +140,10 @@ class Portfolio(Operator):
         for operator, share in zip(self.operators, shares, strict=True):
             if share or not nothing:
                 operator.learn(batch, added)
+
+    def remeasure(self, axes: Axes) -> None:
+        for operator in self.operators:
+            operator.remeasure(axes)
 
     def _next(self, n: int, weights: np.ndarray) -> np.ndarray:
         """Each of `n` candidates to the operator furthest behind its weight, the first of equals first."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qdkit.elites import Added
-from qdkit.types import Batch, Context, Key, Operator, Proposal
+from qdkit.types import Axes, Batch, Context, Key, Operator, Proposal
 
 from .novel import Around, Known, Novel, sparse
 from .portfolio import NEVER_MADE
@@ -55,6 +55,14 @@ class Climb:
             return False
         first, last = self.bests[-window:][:RECENT], self.bests[-RECENT:]
         return bool(np.median(first) >= np.median(last) or max(first) >= max(last))
+
+    def remeasure(self, axes: Axes) -> None:
+        """Measures all that it remembers by other axes."""
+        members = [self.members] if self.members else []
+        (self.ancestor, *every) = Known.measured([self.ancestor, *members, *self.children, *self.strangers], axes)
+        end = len(members + self.children)
+        self.members = every[0] if members else None
+        self.children, self.strangers = every[len(members) : end], every[end:]
 
     def parents(self, n: int) -> Known:
         """Of the next `n`."""
@@ -138,6 +146,16 @@ class Rewarded(Operator):
                 self._reward(self._candidates[-1])
         if own.any() and self._turns:
             self._follow(self._turns.popleft(), Known.of(batch.take(own), self.name), int(own.sum()))
+
+    def remeasure(self, axes: Axes) -> None:
+        """Measures all that it remembers by other axes, and how novel it is; after `explore`, which says that."""
+        self._candidates, self._rewards = (Known.measured(some, axes) for some in (self._candidates, self._rewards))
+        current = [self._current] if self._current else []
+        for emitter in {id(one): one for one in (*self.emitters, *self._turns, *current)}.values():
+            emitter.remeasure(axes)
+            if emitter.strangers:
+                strangers = Known.joined(emitter.strangers)
+                emitter.farthest = float(self.explore.novelty(strangers.descriptor).max())
 
     def _follow(self, emitter: Climb, known: Known, rows: int) -> None:
         """What became of an emitter's children, and so of it."""

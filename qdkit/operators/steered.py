@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qdkit.elites import Added
-from qdkit.types import Batch, Context, Key, Operator, Proposal, Wish
+from qdkit.types import Axes, Batch, Context, Key, Operator, Proposal, Wish
 
 from .portfolio import Portfolio
 
@@ -62,3 +62,6 @@ class Steered(Operator):
     def learn(self, batch: Batch, added: Added) -> None:
         mine = batch.replace(origin=[self.operator.name if name == self.name else name for name in batch.origin])
         self.operator.learn(mine, added)
+
+    def remeasure(self, axes: Axes) -> None:
+        self.operator.remeasure(axes)

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from qdkit.elites import Added
-from qdkit.types import Batch, Context, Key, Operator, Proposal
+from qdkit.types import Axes, Batch, Context, Key, Operator, Proposal
 
 from .portfolio import NEVER_MADE
 
@@ -29,7 +29,7 @@ class TwoPhase(Operator):
     there to exploit.
 
         explore = Novel()
-        TwoPhase(explore, Rewarded(explore))         # SERENE
+        TwoPhase(explore, Rewarded(explore))         # SERENE; on the axes of `qdkit.axes.Taxons`, STAX
 
     Into any archive: of the search it needs no more than an objective that is above 0 for what is rewarded.
 
@@ -80,3 +80,8 @@ class TwoPhase(Operator):
         for side in (self.explore, self.exploit):
             if not nothing or side is made:
                 side.learn(batch, added)
+
+    def remeasure(self, axes: Axes) -> None:
+        """Tells both, who explores first: who exploits may look at what it remembers."""
+        for side in (self.explore, self.exploit):
+            side.remeasure(axes)
