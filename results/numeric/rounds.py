@@ -39,7 +39,7 @@ def kinds(rows: Sequence[Row], *keys: str) -> list[list[Row]]:
     """The rows in groups that agree on `keys`, in the order in which they first come."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+        groups.setdefault(tuple(map(row.get, keys)), []).append(row)
     return list(groups.values())
 
 
