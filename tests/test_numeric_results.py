@@ -51,11 +51,12 @@ def test_a_line_is_met_when_all_its_cases_are_and_says_so_where_nobody_measured(
     """Three lines: two cases that reach the aim, one of two that does, and none at all."""
     page = scripts("page")
     reached = {"both": [5.0, 9.0], "one": [3.9, 150.0], "none": []}
-    races = [page.Race(name, "pyribs", 4.0, [(x, x, x) for x in some], "") for name, some in reached.items()]
+    race = lambda name: page.Race(name, "pyribs", 4.0, [(x, x, x) for x in reached[name]], "", "it is slow")
+    races = list(map(race, reached))
     monkeypatch.setattr(page, "races", lambda: races)
     told = [page.line(aim) for aim in page.aims()][:3]
-    assert told[0] == "| both | ≥ 4 × pyribs | 5.0 to 9.0 times; 2 of 2 | met |  |"
-    assert told[1] == "| one | ≥ 4 × pyribs | 3.9 to 150 times; 1 of 2 | missed |  |"
+    assert told[0] == "| both | ≥ 4 × pyribs | 5.0 to 9.0 times; 2 of 2 cases | met |  |"
+    assert told[1] == "| one | ≥ 4 × pyribs | 3.9 to 150 times; 1 of 2 cases | missed: it is slow |  |"
     assert told[2] == "| none | ≥ 4 × pyribs |  | not measured |  |"
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 ARCHIVES, EVOLUTION, QDAX = (HERE / f"{name}.jsonl" for name in ("archives", "evolution", "qdax"))
+CALL = "a short call costs nearly what a long one does"
 COLOURS = {"pyribs": "#35b779", "QDax": LINE}  # both of viridis
 
 
@@ -36,6 +37,7 @@ class Race(NamedTuple):
     aim: float
     cases: list[tuple[float, float, float]]
     page: str
+    why: str  # where the aim is missed
 
 
 class Aim(NamedTuple):
@@ -46,6 +48,7 @@ class Aim(NamedTuple):
     measured: str
     met: bool | None
     page: str
+    why: str = ""
 
 
 # What was measured, as races with a peer.
@@ -53,14 +56,15 @@ class Aim(NamedTuple):
 
 def races() -> list[Race]:
     """All of them, those with pyribs first."""
-    ribs = lambda what, start, aim: Race(what, "pyribs", aim, archives(start, aim), "archives.md")
-    loop = lambda what, algorithm, aim: Race(what, "pyribs", aim, loops(algorithm), "evolution.md")
-    qdax = lambda what, name, aim: Race(what, "QDax", aim, beside(read(QDAX, name=name), "qdkit", "qdax"), "qdax.md")
+    ribs = lambda what, start, aim, why=CALL: Race(what, "pyribs", aim, archives(start, aim), "archives.md", why)
+    loop = lambda what, algorithm, aim: Race(what, "pyribs", aim, loops(algorithm), "evolution.md", "")
+    other = lambda name: beside(read(QDAX, name=name), "qdkit", "qdax")
+    qdax = lambda what, name, aim, why=CALL: Race(what, "QDax", aim, other(name), "qdax.md", why)
     return [
         ribs("grid `add`, batches of 64", "grid", 3.0),
         ribs("grid `add`, batches from 1,000", "grid", 4.0),
         ribs("CVT `add`", "CVT", 4.0),
-        ribs("novelty `add`, 25,000 stored", "novelty", 2.0),
+        ribs("novelty `add`, 25,000 stored", "novelty", 2.0, "it measures the distances to all it holds"),
         loop("iso+line loop", "line_map_elites", 2.0),
         loop("CMA-ME loop", "cma_me_imp", 1.5),
         loop("CMA-MAE loop", "cma_mae", 1.5),
@@ -80,12 +84,10 @@ def archives(start: str, aim: float) -> list[tuple[float, float, float]]:
 
 def loops(algorithm: str) -> list[tuple[float, float, float]]:
     """The compiled loop of an algorithm beside that of pyribs."""
-    rate = lambda who: [
-        row["steps"] / row["cpu"] for row in read(EVOLUTION, what="speed", algorithm=algorithm, who=who)
-    ]
-    return beside(
-        [{"ours": ours, "theirs": theirs} for ours, theirs in zip(rate("qdkit"), rate("pyribs"), strict=True)]
-    )
+    rows = lambda who: read(EVOLUTION, what="speed", algorithm=algorithm, who=who)
+    rate = lambda row: row["steps"] / row["cpu"]
+    turns = zip(rows("qdkit"), rows("pyribs"), strict=True)
+    return beside([{"ours": rate(ours), "theirs": rate(theirs)} for ours, theirs in turns])
 
 
 def beside(rows: Sequence[Row], ours: str = "ours", theirs: str = "theirs") -> list[tuple[float, float, float]]:
@@ -104,8 +106,10 @@ def aims() -> Iterator[Aim]:
     """All of them, in the order of the table."""
     for race in races():
         fine = [middle >= race.aim for middle, _, _ in race.cases]
-        told = f"{span([middle for middle, _, _ in race.cases])} times; {sum(fine)} of {len(fine)}" if fine else ""
-        yield Aim(f"{race.what}", f"≥ {race.aim:,g} × {race.peer}", told, all(fine) if fine else None, race.page)
+        told = (
+            f"{span([middle for middle, _, _ in race.cases])} times; {sum(fine)} of {len(fine)} cases" if fine else ""
+        )
+        yield Aim(race.what, f"≥ {race.aim:,g} × {race.peer}", told, all(fine) if fine else None, race.page, race.why)
     yield exact()
     yield within("line_map_elites", "iso+line", 0.01)
     yield within("cma_me_imp", "CMA-ME", None)
@@ -137,16 +141,15 @@ def scores(algorithm: str) -> list[float]:
 
 
 def within(algorithm: str, name: str, share: float | None) -> Aim:
-    """The QD score beside the published one: off by no more than a share of it, or than its standard deviation."""
+    """The QD score beside the published one: below it by no more than a share of it, or than its deviation."""
     published, deviation, _ = ALGORITHMS[algorithm][2]
+    what, most = f"{name}, QD score at 5.4 M", published * share if share else deviation
     aim = f"{published:,.0f} ± {f'{share:.0%}' if share else f'{deviation:,.0f}'}"
     if not (found := scores(algorithm)):
-        return Aim(f"{name}, QD score at 5.4 M", aim, "", None, "evolution.md")
+        return Aim(what, aim, "", None, "evolution.md")
     off = statistics.mean(found) - published
-    near = abs(off) <= (published * share if share else deviation)
-    told = f"{statistics.mean(found):,.0f} ({off / published:+.1%}), {seeds(found)}"
-    return Aim(f"{name}, QD score at 5.4 M", aim, told + ", above it" * (off > 0 and not near), near or off > 0,
-               "evolution.md")  # fmt: skip
+    told = f"{statistics.mean(found):,.0f} ({off / published:+.1%}), {seeds(found)}" + ", above it" * (off > most)
+    return Aim(what, aim, told, off >= -most, "evolution.md")
 
 
 def seeds(found: Sequence[Any]) -> str:
@@ -175,7 +178,8 @@ def compilations() -> Iterator[Aim]:
         new, kept = (statistics.median(took[cached]) if took[cached] else np.nan for cached in (False, True))
         told = f"{new:.1f}, and {kept:.2f} from the cache, CPU-s" if rows else ""
         met = bool(new < 3 or kept < 0.5) if rows else None
-        yield Aim(f"first step of {name}", "< 3 s, or < 0.5 s from the cache", told, met, "evolution.md")
+        why = "XLA takes that long for a program of this size"
+        yield Aim(f"first step of {name}", "< 3 s, or < 0.5 s from the cache", told, met, "evolution.md", why)
 
 
 # The page and its figure.
@@ -184,8 +188,8 @@ PAGE = """# Numbers: archives, loops and strategies beside pyribs and QDax
 
 Written by `page.py` from what the scripts beside it measured; no figure here was typed by hand but what was aimed at.
 Ratios are of candidates a CPU-second of one process, medians of interleaved rounds; a line with several cases says
-the least and the most of them, and how many reach the aim. A line is met when all its cases are. Where it is not, the
-page behind it has each case with its spread, and says why.
+the least and the most of them, and how many reach the aim. A line is met when all its cases are. The page behind it has
+each case with its spread.
 
 | | aimed at | measured | | |
 |---|---|---|---|---|
@@ -217,7 +221,8 @@ SCRIPTS = ("archives.py", "beside_qdax.py", "evolution.py", "operators.py")
 def line(aim: Aim) -> str:
     """A line of the table."""
     link = f"[{aim.page.removesuffix('.md')}]({aim.page})" if aim.page else ""
-    return f"| {aim.what} | {aim.aim} | {aim.measured} | {WORDS[aim.met]} | {link} |"
+    verdict = WORDS[aim.met] + f": {aim.why}" * bool(aim.met is False and aim.why)
+    return f"| {aim.what} | {aim.aim} | {aim.measured} | {verdict} | {link} |"
 
 
 def commands(script: str) -> str:
