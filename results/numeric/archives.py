@@ -57,8 +57,7 @@ they are ties in float32."""
 WHY = {
     "grid": "where a grid misses it, a call is short, and what it costs whatever its size weighs most",
     "CVT": "where a CVT misses it, a call is short, and what it costs whatever its size weighs most",
-    "novelty": "the novelty archives measure the distances to all that is stored, exactly and in arrays that "
-    "keep their shape, where pyribs asks a tree",
+    "novelty": "the novelty archives find the nearest in arrays that keep their shape, where pyribs asks a tree",
 }
 BOX = ((0.0, 1.0), (0.0, 1.0))
 BATCHES = {64: 300, 1_000: 80, 10_000: 15, 100_000: 4}  # rows of a batch: how many batches a round adds

@@ -200,8 +200,8 @@ the ratio is that of the medians, and beside it the least and the most of a roun
 
 ## Adding to cells
 
-Candidates a CPU-second in thousands. Each round begins with empty cells and adds the same batches to both: {batches}.
-Candidates are on the device, objectives normal, descriptors uniform in the unit square; the cells of QDax are those
+Candidates a CPU-second in thousands. Each round begins with empty cells and adds the same batches to both:
+{batches}. Candidates are on the device, objectives normal, descriptors uniform in the unit square; the cells of QDax are those
 around the middles of ours. QDax' `add` is compiled and takes the memory of the repertoire it is given, as does our
 `update`; ours goes {passes} times over the batches, as its time would be too short to tell. In the lines that begin
 with "scan" the batches are added by one compiled `lax.scan`, as a compiled loop does it, and no call costs anything.
@@ -272,7 +272,7 @@ def verdicts(lines: list[list[Row]]) -> Iterator[str]:
         cases = kinds(some, "name", "numbers", "batch") if "batch" in some[0] else [some]
         reached, aim = [ratio(rows, "qdkit", "qdax") for rows in cases], some[0]["target"]
         met = sum(value >= aim for value in reached)
-        verdict = f"met {met} of {len(cases)} times, {min(reached):,.0f} at the least"
+        verdict = f"met in {met} of {len(cases)} cases, {min(reached):,.0f} at the least"
         yield f"- {some[0]['name']}, {aim:,.0f} times QDax: {verdict}" + f"; {WHY}" * (met < len(cases)) + "."
 
 

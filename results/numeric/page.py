@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ARCHIVES, EVOLUTION, QDAX = (HERE / f"{name}.jsonl" for name in ("archives", "evolution", "qdax"))
 CALL = "a short call costs nearly what a long one does"
-MOVED = "of short batches and long genomes, calls and moving weigh more than finding cells"
+MOVED = "with short batches or long genomes, calls and copies outweigh finding cells"
 COLOURS = {"pyribs": "#35b779", "QDax": LINE}  # both of viridis
 
 
@@ -65,7 +65,7 @@ def races() -> list[Race]:
         ribs("grid `add`, batches of 64", "grid", 3.0),
         ribs("grid `add`, batches from 1,000", "grid", 4.0),
         ribs("CVT `add`", "CVT", 4.0),
-        ribs("novelty `add`, 25,000 stored", "novelty", 2.0, "it measures the distances to all it holds"),
+        ribs("novelty `add`, 25,000 stored", "novelty", 2.0, "the nearest are found in arrays that keep their shape"),
         loop("iso+line loop", "line_map_elites", 2.0),
         loop("CMA-ME loop", "cma_me_imp", 1.5),
         loop("CMA-MAE loop", "cma_mae", 1.5),
