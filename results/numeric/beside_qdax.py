@@ -201,10 +201,11 @@ the ratio is that of the medians, and beside it the least and the most of a roun
 ## Adding to cells
 
 Candidates a CPU-second in thousands. Each round begins with empty cells and adds the same batches to both:
-{batches}. Candidates are on the device, objectives normal, descriptors uniform in the unit square; the cells of QDax are those
-around the middles of ours. QDax' `add` is compiled and takes the memory of the repertoire it is given, as does our
-`update`; ours goes {passes} times over the batches, as its time would be too short to tell. In the lines that begin
-with "scan" the batches are added by one compiled `lax.scan`, as a compiled loop does it, and no call costs anything.
+{batches}. Candidates are on the device, objectives normal, descriptors
+uniform in the unit square; the cells of QDax are those around the middles of ours. QDax' `add` is compiled and takes
+the memory of the repertoire it is given, as does our `update`; ours goes {passes} times over the batches, as its time
+would be too short to tell. In the lines that begin with "scan" the batches are added by one compiled `lax.scan`, as a
+compiled loop does it, and no call costs anything.
 The last column says in how many cells the two kept another objective in the end.
 
 | archive | numbers | batch | QDax | qdkit | ratio | target | cells that differ |
