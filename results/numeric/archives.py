@@ -1,35 +1,40 @@
 """How many candidates a CPU-second puts into an archive, beside pyribs in the same run: writes archives.md.
 
-python results/numeric/archives.py            about ten minutes, one process
-python results/numeric/archives.py --quick    two rounds without the larger CVT, printed only
+    python results/numeric/archives.py                all archives, in one process; half an hour
+    python results/numeric/archives.py grid           those whose name begins so: grid, CVT or novelty
+    python results/numeric/archives.py page           only the page, from what is known
+    python results/numeric/archives.py grid --quick   two rounds, printed only
+
+What is measured takes the place of the same archive's lines in `archives.jsonl`, one for each round; the
+page is made of all lines there.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rounds import Row, here, keep, kinds, places, ratio, read, spread
 
 from qdkit.archives import CVT, Grid, Novelty
 from qdkit.elites import Archive
 
 HERE = Path(__file__).parent
-ROUNDS = 7
+ROWS = HERE / "archives.jsonl"
+ROUNDS, PASSES = 7, 5
 WORDS = """# Adding to an archive, beside pyribs
 
-Candidates a CPU-second in thousands: the median of {rounds} rounds, with the least and the most. Every round
-gives both libraries the same batches, one library after the other, from an empty archive; the novelty
+Candidates a CPU-second in thousands: the median of the rounds, with the least and the most. Every round
+gives both libraries the same batches, one library after the other, from an empty archive, qdkit {passes} times
+over, as its time would be too short to tell; the novelty
 archives begin with about 25,000 candidates, and those of a round are nearly all refused. Time is that of
 the process on all its cores. qdkit counts in float32, as in its compiled runs, and pyribs in float64,
 each by its default. qdkit is measured twice: as a compiled loop uses it, with candidates on the device
@@ -40,20 +45,27 @@ are spread by k-means.
 
 {table}
 
-{verdict}
+{verdict}{cells}
 
-{machine} `python results/numeric/archives.py` writes this page.
+{machine} `python results/numeric/archives.py` measures all this and writes this page.
 """
+CELLS = """
+
+The cell of a CVT is the nearest centroid's, and brute force in float64 says the same of {told}. Where the
+two differ, the centroid that was taken is farther than the nearest by {worst:.0e} of the distance at most:
+they are ties in float32."""
 WHY = {
     "grid": "where a grid misses it, a call is short, and what it costs whatever its size weighs most",
     "CVT": "where a CVT misses it, a call is short, and what it costs whatever its size weighs most",
-    "novelty": "the novelty archives measure the distances to all that is stored, exactly and in arrays that "
-    "keep their shape, where pyribs asks a tree",
+    "novelty": "the novelty archives find the nearest in arrays that keep their shape, where pyribs asks a tree",
 }
 BOX = ((0.0, 1.0), (0.0, 1.0))
 BATCHES = {64: 300, 1_000: 80, 10_000: 15, 100_000: 4}  # rows of a batch: how many batches a round adds
 FILLED = 60  # batches of a thousand that go into a novelty archive first
+POINTS = 200_000  # descriptors of which brute force is asked for the cell
 Batches = list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # objective, descriptor, solution
+
+spread_out = cache(lambda cells: CVT.spread(cells, BOX))
 
 
 class Case(NamedTuple):
@@ -68,12 +80,11 @@ class Case(NamedTuple):
     first: int = 0  # batches that are added before, outside the count
 
 
-class Rates(NamedTuple):
-    """Candidates a CPU-second, one entry for each round."""
-
-    theirs: list[float]
-    update: list[float]
-    add: list[float]
+def cases() -> Iterator[Case]:
+    """All of them, in the order of the table."""
+    yield from grids()
+    yield from cvts()
+    yield from novelties()
 
 
 def grids() -> Iterator[Case]:
@@ -88,15 +99,14 @@ def grids() -> Iterator[Case]:
                 yield Case(f"grid {side} × {side}", dim, batch, 3.0 if batch == 64 else 4.0, ours, theirs)
 
 
-def cvts(quick: bool) -> Iterator[Case]:
+def cvts() -> Iterator[Case]:
     """Centroids spread by k-means."""
     from ribs.archives import CVTArchive
 
-    spread = cache(lambda cells: CVT.spread(cells, BOX))
-    for cells in (1_000,) if quick else (1_000, 10_000):
+    for cells in (1_000, 10_000):
         for batch in BATCHES:
-            ours = lambda cells=cells: spread(cells)
-            theirs = lambda cells=cells: CVTArchive(solution_dim=10, centroids=spread(cells).centroids, ranges=BOX)
+            ours = lambda cells=cells: spread_out(cells)
+            theirs = lambda cells=cells: CVTArchive(solution_dim=10, centroids=spread_out(cells).centroids, ranges=BOX)
             yield Case(f"CVT {cells:,}", 10, batch, 4.0, ours, theirs)
 
 
@@ -139,8 +149,8 @@ def theirs(archive: Any, rows: Batches) -> Any:
     return archive
 
 
-def measured(case: Case, rounds: int) -> tuple[Rates, float]:
-    """The rates of each round, and the CPU-seconds of the first call, which compiles."""
+def measured(case: Case, rounds: int) -> list[Row]:
+    """A row for each round; `first` is the CPU-seconds of the first call, which compiles."""
     first, double = batches(case)
     narrow = lambda some: [tuple(column.astype(np.float32) for column in batch) for batch in some]
     single = narrow(double)
@@ -150,36 +160,57 @@ def measured(case: Case, rounds: int) -> tuple[Rates, float]:
     fresh = lambda elites: jax.block_until_ready(jax.tree.map(jnp.copy, elites))
     compiling = case.batch / timed(lambda: archive.update(fresh(empty), *on_device[0]), case.batch)
     begun, other = ours(archive, "update", fresh(empty), narrow(first)), theirs(case.theirs(), first)
-    ours(archive, "add", begun, single[:1])
-    rates = Rates([], [], [])
-    for _ in range(rounds):
-        their_own, elites = copy.deepcopy(other), fresh(begun)
-        rates.theirs.append(timed(lambda a=their_own: theirs(a, double), rows))
-        rates.update.append(timed(lambda e=elites: ours(archive, "update", e, on_device), rows))
-        rates.add.append(timed(lambda: ours(archive, "add", begun, single), rows))
-    return rates, compiling
+    ours(archive, "add", begun, single[:1]), theirs(copy.deepcopy(other), double[:1])  # both are awake now
+    about = {"what": "add", "archive": case.name, "numbers": case.dim, "batch": case.batch, "target": case.target}
+    found = []
+    for number in range(rounds):
+        their_own, many = copy.deepcopy(other), [fresh(begun) for _ in range(PASSES)]
+        rates = {
+            "pyribs": timed(lambda a=their_own: theirs(a, double), rows),
+            "update": timed(lambda m=many: [ours(archive, "update", e, on_device) for e in m], PASSES * rows),
+            "add": timed(lambda: [ours(archive, "add", begun, single) for _ in range(PASSES)], PASSES * rows),
+        }
+        found.append({**about, "round": number, **rates, "first": compiling, **place()})
+    return found
 
 
-def figure(rates: list[float]) -> str:
+def place() -> Row:
+    """Where this is measured."""
+    return here("ribs", "jax", "numpy", "scipy")
+
+
+def compared(cells: int) -> Row:
+    """The cells of a CVT beside those of brute force in float64."""
+    archive = spread_out(cells)
+    descriptor = np.random.default_rng(1).random((POINTS, 2)).astype(np.float32)
+    cell, centroids = np.asarray(archive.cell(descriptor)), np.asarray(archive.centroids, np.float64)
+    equal, worst = 0, 0.0
+    for some in np.split(np.arange(POINTS), 200):
+        apart = np.sqrt(((descriptor[some, None].astype(np.float64) - centroids) ** 2).sum(-1))
+        least, taken = apart.min(1), apart[np.arange(len(some)), cell[some]]
+        equal += int((cell[some] == apart.argmin(1)).sum())
+        worst = max(worst, float((taken / least - 1).max()))
+    about = {"what": "cells", "archive": f"CVT {cells:,}"}
+    return {**about, "points": POINTS, "equal": equal, "worst": worst, **place()}
+
+
+def thousands(rates: list[float]) -> str:
     """The median, and the least and most, in thousands a CPU-second."""
-    return f"{statistics.median(rates) / 1e3:,.0f} ({min(rates) / 1e3:,.0f} to {max(rates) / 1e3:,.0f})"
+    return spread([rate / 1e3 for rate in rates])
 
 
-def over(rates: Rates, mine: list[float]) -> float:
-    """How many times the rate of pyribs."""
-    return statistics.median(mine) / statistics.median(rates.theirs)
+def line(rows: list[Row]) -> str:
+    """One row of the table, of the rounds of a case."""
+    case, update, added = rows[0], ratio(rows, "update", "pyribs"), ratio(rows, "add", "pyribs")
+    rates = [thousands([row[who] for row in rows]) for who in ("pyribs", "update", "add")]
+    target = f"{case['target']:.0f}, {'met' if update >= case['target'] else 'missed'}"
+    cells = (case["archive"], case["numbers"], f"{case['batch']:,}", *rates, f"{update:.1f}", f"{added:.1f}", target)
+    return f"| {' | '.join(map(str, cells))} | {case['first']:.2f} |"
 
 
-def line(case: Case, rates: Rates, compiling: float) -> str:
-    """One row of the table."""
-    update, added = over(rates, rates.update), over(rates, rates.add)
-    target = f"{case.target:.0f}, {'met' if update >= case.target else 'missed'}"
-    cells = (case.name, case.dim, f"{case.batch:,}", *map(figure, rates), f"{update:.1f}", f"{added:.1f}", target)
-    return f"| {' | '.join(map(str, cells))} | {compiling:.2f} |"
-
-
-def verdict(met: list[tuple[str, bool]]) -> str:
+def verdict(lines: list[list[Row]]) -> str:
     """How many targets were met, and why the others were not."""
+    met = [(rows[0]["archive"], ratio(rows, "update", "pyribs") >= rows[0]["target"]) for rows in lines]
     missed = [why for kind, why in WHY.items() if any(kind in name and not ok for name, ok in met)]
     return "; ".join([f"{sum(ok for _, ok in met)} of {len(met)} targets are met", *missed]) + "."
 
@@ -188,24 +219,32 @@ COLUMNS = "archive|numbers|batch|pyribs|qdkit, `update`|qdkit, `add`|ratio|ratio
 HEAD = f"| {COLUMNS.replace('|', ' | ')} |\n|---{'|--:' * COLUMNS.count('|')}|"
 
 
+def page() -> str:
+    """The page, of every line in `archives.jsonl`."""
+    lines, cells = kinds(read(ROWS, what="add"), "archive", "numbers", "batch"), read(ROWS, what="cells")
+    told = " and ".join(f"{row['equal']:,} of {row['points']:,} points ({row['archive']})" for row in cells)
+    exact = CELLS.format(told=told, worst=max(row["worst"] for row in cells)) if cells else ""
+    table = "\n".join([HEAD, *map(line, lines)])
+    return WORDS.format(passes=PASSES, table=table, verdict=verdict(lines), cells=exact, machine=places(read(ROWS)))
+
+
 def main() -> None:
-    """Measures, prints each line as it comes, and writes the page."""
+    """Measures, prints each line as it comes, keeps its rounds, and writes the page."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=[""], help="how the names of what is measured begin, or page")
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    rounds, lines, met = 2 if quick else ROUNDS, [HEAD], []
-    print(HEAD, flush=True)
-    for case in [*grids(), *cvts(quick), *novelties()]:
-        rates, compiling = measured(case, rounds)
-        met.append((case.name, over(rates, rates.update) >= case.target))
-        lines.append(line(case, rates, compiling))
-        print(lines[-1], flush=True)
-    if quick:
-        return
-    versions = ", ".join(f"{name} {version(name)}" for name in ("ribs", "jax", "numpy", "scipy"))
-    machine = f"Python {platform.python_version()}, {versions}; a 2-core {platform.machine()} machine, shared."
-    page = WORDS.format(rounds=rounds, table="\n".join(lines), verdict=verdict(met), machine=machine)
-    (HERE / "archives.md").write_text(page, encoding="utf-8")
+    asked = parser.parse_args()
+    chosen = lambda name: name.lower().startswith(tuple(start.lower() for start in asked.names))
+    for case in filter(lambda case: chosen(case.name), cases()):
+        rows = measured(case, 2 if asked.quick else ROUNDS)
+        print(line(rows), flush=True)
+        if not asked.quick:
+            keep(ROWS, rows, what="add", archive=case.name, numbers=case.dim, batch=case.batch)
+    for cells in (1_000, 10_000) if not asked.quick else ():
+        if chosen(name := f"CVT {cells:,}"):
+            keep(ROWS, [compared(cells)], what="cells", archive=name)
+    if not asked.quick:
+        (HERE / "archives.md").write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,280 @@
+"""What was aimed at with numbers, and what was measured: writes README.md and its figure, measures nothing.
+
+    python results/numeric/page.py                 from the lines that the others keep; seconds
+
+The scripts beside it measure. What each of its lines says stands in their pages, which they write themselves.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from evolution import ALGORITHMS
+from rounds import Row, kinds, ratio, read
+
+from qdkit.viz.look import FAINT, INK, LINE, PLAIN, styled, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+ARCHIVES, EVOLUTION, QDAX = (HERE / f"{name}.jsonl" for name in ("archives", "evolution", "qdax"))
+CALL = "a short call costs nearly what a long one does"
+MOVED = "with short batches or long genomes, calls and copies outweigh finding cells"
+COLOURS = {"pyribs": "#35b779", "QDax": LINE}  # both of viridis
+
+
+class Race(NamedTuple):
+    """A rate beside a peer's: for each case the ratio, and its least and most of a round."""
+
+    what: str
+    peer: str
+    aim: float
+    cases: list[tuple[float, float, float]]
+    page: str
+    why: str  # where the aim is missed
+
+
+class Aim(NamedTuple):
+    """A line of the table: what was aimed at, what came out, and whether that is it; None where nobody measured."""
+
+    what: str
+    aim: str
+    measured: str
+    met: bool | None
+    page: str
+    why: str = ""
+
+
+# What was measured, as races with a peer.
+
+
+def races() -> list[Race]:
+    """All of them, those with pyribs first."""
+    ribs = lambda what, start, aim, why=CALL: Race(what, "pyribs", aim, archives(start, aim), "archives.md", why)
+    loop = lambda what, algorithm, aim: Race(what, "pyribs", aim, loops(algorithm), "evolution.md", "")
+    other = lambda name: beside(read(QDAX, name=name), "qdkit", "qdax")
+    qdax = lambda what, name, aim: Race(what, "QDax", aim, other(name), "qdax.md", MOVED)
+    return [
+        ribs("grid `add`, batches of 64", "grid", 3.0),
+        ribs("grid `add`, batches from 1,000", "grid", 4.0),
+        ribs("CVT `add`", "CVT", 4.0),
+        ribs("novelty `add`, 25,000 stored", "novelty", 2.0, "the nearest are found in arrays that keep their shape"),
+        loop("iso+line loop", "line_map_elites", 2.0),
+        loop("CMA-ME loop", "cma_me_imp", 1.5),
+        loop("CMA-MAE loop", "cma_mae", 1.5),
+        qdax("grid `add`, 1,024 cells", "grid 32 × 32", 100.0),
+        qdax("grid `add`, 10,000 cells", "grid 100 × 100", 1_000.0),
+        qdax("the same in one scan, 1,024 cells", "scan, grid 32 × 32", 100.0),
+        qdax("the same in one scan, 10,000 cells", "scan, grid 100 × 100", 1_000.0),
+        qdax("iso+line loop", "loop, line_map_elites", 25.0),
+    ]
+
+
+def archives(start: str, aim: float) -> list[tuple[float, float, float]]:
+    """Archives whose name begins so, beside those of pyribs, as far as they have this aim."""
+    rows = [row for row in read(ARCHIVES, what="add", target=aim) if row["archive"].startswith(start)]
+    return beside(rows, "update", "pyribs")
+
+
+def loops(algorithm: str) -> list[tuple[float, float, float]]:
+    """The compiled loop of an algorithm beside that of pyribs."""
+    rows = lambda who: read(EVOLUTION, what="speed", algorithm=algorithm, who=who)
+    rate = lambda row: row["steps"] / row["cpu"]
+    turns = zip(rows("qdkit"), rows("pyribs"), strict=True)
+    return beside([{"ours": rate(ours), "theirs": rate(theirs)} for ours, theirs in turns])
+
+
+def beside(rows: Sequence[Row], ours: str = "ours", theirs: str = "theirs") -> list[tuple[float, float, float]]:
+    """For each case, of an archive, a length of genomes and a size of batches, the ratio, its least and its most."""
+    found = []
+    for case in kinds(rows, "archive", "numbers", "batch"):
+        each = [row[ours] / row[theirs] for row in case]
+        found.append((ratio(case, ours, theirs), min(each), max(each)))
+    return found
+
+
+# What was measured, as lines of the table.
+
+
+def aims() -> Iterator[Aim]:
+    """All of them, in the order of the table."""
+    for race in races():
+        fine = [middle >= race.aim for middle, _, _ in race.cases]
+        told = f"{span([middle for middle, _, _ in race.cases])} times" if fine else ""
+        told += f"; {sum(fine)} of {len(fine)} cases" * (len(fine) > 1)
+        yield Aim(race.what, f"≥ {race.aim:,g} × {race.peer}", told, all(fine) if fine else None, race.page, race.why)
+    yield exact()
+    yield within("line_map_elites", "iso+line", 0.01)
+    yield within("cma_me_imp", "CMA-ME", None)
+    yield within("cma_mae", "CMA-MAE", None)
+    yield within("cma_mae, with the slips", "CMA-MAE with pyribs' slips", None)
+    yield gradients()
+    yield from compilations()
+    yield Aim("1 M into 1 M cells on an accelerator", "share of its bandwidth", "no accelerator was at hand", None, "")
+
+
+def span(values: Sequence[float]) -> str:
+    """The least and the most."""
+    form = lambda value: f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+    ends = [form(value) for value in (min(values), max(values))]
+    return ends[0] if len(set(ends)) == 1 else " to ".join(ends)
+
+
+def exact() -> Aim:
+    """The cells of a CVT beside brute force."""
+    rows = read(ARCHIVES, what="cells")
+    shares = [row["equal"] / row["points"] for row in rows]
+    told = f"{min(shares):.4%} at the least; the rest apart by {max(row['worst'] for row in rows):.0e}" if rows else ""
+    return Aim("CVT cells as of brute force", "≥ 99.99 %", told, min(shares) >= 0.9999 if rows else None, "archives.md")
+
+
+def scores(algorithm: str) -> list[float]:
+    """QD scores after 5.4 million evaluations, one for each seed."""
+    return [row["qd_score"] for row in read(EVOLUTION, what="quality", algorithm=algorithm)]
+
+
+def within(algorithm: str, name: str, share: float | None) -> Aim:
+    """The QD score beside the published one: below it by no more than a share of it, or than seed noise.
+
+    Noise is 2 √(s² + σ²), of the deviations of our seeds and of those of the published mean.
+    """
+    published, deviation, _ = ALGORITHMS[algorithm][2]
+    what = f"{name}, QD score at 5.4 M"
+    aim = f"{published:,.0f} ± {f'{share:.0%}' if share else f'{deviation:,.0f}'}"
+    if not (found := scores(algorithm)):
+        return Aim(what, aim, "", None, "evolution.md")
+    mean, own = statistics.mean(found), statistics.stdev(found) if len(found) > 1 else 0.0
+    most = published * share if share else 2 * math.hypot(own, deviation)
+    told = f"{mean:,.0f}" + f" ± {own:,.0f}" * (len(found) > 1) + f" ({mean / published - 1:+.1%}), {seeds(found)}"
+    return Aim(what, aim, told + ", above it" * (mean > published + most), mean >= published - most, "evolution.md")
+
+
+def seeds(found: Sequence[Any]) -> str:
+    """How many seeds something was run with."""
+    return "1 seed" if len(found) == 1 else f"{len(found)} seeds"
+
+
+def gradients() -> Aim:
+    """CMA-MAEGA, which is to fill the map."""
+    rows = read(EVOLUTION, what="quality", algorithm="cma_maega")
+    least = min((row["qd_score"] for row in rows), default=np.nan)
+    covered = min((row["coverage"] for row in rows), default=np.nan)
+    told = f"{least:,.0f} and {covered:.1%} at the least, {seeds(rows)}" if rows else ""
+    met = bool(least >= 753_800 and covered == 1) if rows else None
+    return Aim("CMA-MAEGA, QD score at 5.4 M", "≥ 753,800, full coverage", told, met, "evolution.md")
+
+
+def compilations() -> Iterator[Aim]:
+    """The first call of `add`, and the first step of the loop, in CPU-seconds."""
+    firsts = sorted({row["first"] for row in read(ARCHIVES, what="add")})
+    told = f"{firsts[0]:.2f} to {firsts[-1]:.2f} CPU-s" if firsts else ""
+    yield Aim("first `add`", "< 1 s", told, firsts[-1] < 1 if firsts else None, "archives.md")
+    for name, algorithm in {"iso+line": "line_map_elites", "CMA-ME": "cma_me_imp", "CMA-MAE": "cma_mae"}.items():
+        rows = read(EVOLUTION, what="compile", algorithm=algorithm)
+        took = {cached: [row["first"][1] for row in rows if row["cached"] is cached] for cached in (False, True)}
+        new, kept = (statistics.median(took[cached]) if took[cached] else np.nan for cached in (False, True))
+        told = f"{new:.1f}, and {kept:.2f} from the cache, CPU-s" if rows else ""
+        met = bool(new < 3 or kept < 0.5) if rows else None
+        why = "XLA takes that long for a program of this size"
+        yield Aim(f"first step of {name}", "< 3 s, or < 0.5 s from the cache", told, met, "evolution.md", why)
+
+
+# The page and its figure.
+
+PAGE = """# Numbers: archives, loops and strategies beside pyribs and QDax
+
+Written by `page.py` from what the scripts beside it measured; no figure here was typed by hand but what was aimed at.
+Ratios are of candidates a CPU-second of one process, medians of interleaved rounds; a line with several cases says
+the least and the most of them, and how many reach the aim. A line is met when all its cases are. The page behind it has
+each case with its spread. Scores are means over seeds with their deviation, and met where they are below the published
+mean by no more than is said, or than seed noise, 2 √(s² + σ²) of the deviations of ours and theirs.
+
+| | aimed at | measured | | |
+|---|---|---|---|---|
+{lines}
+
+![What is measured beside pyribs and QDax, as multiples of their rates](ratios.png)
+
+Each dot is a case, with the least and the most of a round; hollow where it is below the aim, the upright line.
+
+- [archives.md](archives.md): adding to grids, CVTs and novelty archives, beside pyribs
+- [qdax.md](qdax.md): adding to cells and the iso+line loop, beside QDax
+- [evolution.md](evolution.md): the compiled loop and evolution strategies, beside pyribs and its published table
+- [operators.md](operators.md): which operator for which problem
+
+## Making it again
+
+`python results/numeric/page.py` makes this page of what is known. It is measured anew by
+
+```
+{commands}
+```
+
+each of which writes its own page.
+"""
+WORDS = {True: "met", False: "missed", None: "not measured"}
+SCRIPTS = ("archives.py", "beside_qdax.py", "evolution.py", "operators.py")
+
+
+def line(aim: Aim) -> str:
+    """A line of the table."""
+    link = f"[{aim.page.removesuffix('.md')}]({aim.page})" if aim.page else ""
+    verdict = WORDS[aim.met] + f": {aim.why}" * bool(aim.met is False and aim.why)
+    return f"| {aim.what} | {aim.aim} | {aim.measured} | {verdict} | {link} |"
+
+
+def commands(script: str) -> str:
+    """The commands that a script's docstring has, with what it says of them and how long they take."""
+    opening = re.match(r'"""(.*?)"""', (HERE / script).read_text(encoding="utf-8"), re.DOTALL)
+    assert opening, f"{script} has no docstring"
+    blocks = re.findall(r"(?:^ {4}\S.*\n?(?: {8,}\S.*\n?)*)+", opening[1], re.MULTILINE)
+    return "\n".join(line[4:] for block in blocks for line in block.splitlines())
+
+
+def page() -> str:
+    """The page."""
+    return PAGE.format(lines="\n".join(map(line, aims())), commands="\n\n".join(map(commands, SCRIPTS)))
+
+
+@styled
+def drawn() -> Figure:
+    """The races as dots on one scale, with the aim of each."""
+    from matplotlib.figure import Figure
+
+    shown = [race for race in races() if race.cases]
+    figure = Figure(figsize=(8.6, 0.36 * len(shown) + 0.9), layout="constrained")
+    ax = figure.add_subplot()
+    for row, race in enumerate(shown):
+        dots(ax, row, race)
+    ax.axvline(1, color=FAINT, linewidth=0.6, zorder=0)
+    ax.set(xscale="log", ylim=(len(shown) - 0.4, -0.6))
+    ax.set_xlabel("times the candidates a CPU-second of the other library", **PLAIN)
+    ax.set_yticks(range(len(shown)), [f"{race.what.replace('`', '')}, beside {race.peer}" for race in shown], **PLAIN)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    ax.tick_params(axis="y", length=0)
+    tidy(ax)
+    return figure
+
+
+def dots(ax: Axes, row: int, race: Race) -> None:
+    """The cases of a race, a little below each other, and its aim."""
+    heights = row + (np.linspace(-0.22, 0.22, len(race.cases)) if len(race.cases) > 1 else np.zeros(1))
+    colour = COLOURS[race.peer]
+    for height, (middle, least, most) in zip(heights, race.cases, strict=True):
+        ax.plot((least, most), (height, height), color=colour, linewidth=0.8, alpha=0.6)
+        filled: Any = colour if middle >= race.aim else "white"
+        ax.plot(middle, height, "o", markersize=4, markeredgecolor=colour, markerfacecolor=filled, markeredgewidth=0.9)
+    ax.plot((race.aim, race.aim), (row - 0.38, row + 0.38), color=INK, linewidth=1.4, solid_capstyle="butt")
+
+
+if __name__ == "__main__":
+    (HERE / "README.md").write_text(page(), encoding="utf-8")
+    drawn().savefig(HERE / "ratios.png", dpi=150)
