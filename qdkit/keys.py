@@ -33,6 +33,7 @@ def quick(key: Key) -> Key:
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=QUICK)
 
 
+@jax.jit
 def threefry(key: jax.Array, high: Any, low: Any) -> tuple[jax.Array, jax.Array]:
     """Threefry-2x32 with 20 rounds of the counters `high` and `low`, uint32 each (Salmon et al. 2011)."""
     ring = key[0], key[1], key[0] ^ key[1] ^ np.uint32(PARITY)

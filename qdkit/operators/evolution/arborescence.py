@@ -80,8 +80,10 @@ class Arborescence(Pure):
         point: Any = starting_points(self.name, self.x0, jnp.asarray(genome), self.emitters)
         coefficients: Any = np.zeros((self.emitters, self.batch - 1, 1 + self.axes), point.dtype)
         every: Any = partial(np.full, self.emitters)
-        anew, none = every(self.x0 is None), every(0, np.int32)
-        return Branching(point, self._fresh(point.dtype), coefficients, anew, none, jnp.int32(0))
+        none: Any = np.int32(0)
+        return Branching(
+            point, self._fresh(point.dtype), coefficients, every(self.x0 is None), every(0, np.int32), none
+        )
 
     def ask(self, key: Key, state: Branching, elites: Elites) -> tuple[Branching, jax.Array]:
         begun = partial(self._begun_anew, elites)

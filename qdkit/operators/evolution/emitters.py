@@ -93,8 +93,9 @@ class Evolution(Pure):
     def begin(self, key: Key, genome: Any) -> Evolving:
         mean = starting_points(self.name, self.x0, jnp.asarray(genome), self.emitters)
         every: Any = partial(np.full, self.emitters)  # with numpy, as each call of jnp here is a program to compile
+        none: Any = np.int32(0)
         direction = self._rule.directions(key, self.emitters)
-        return Evolving(self._fresh(mean), direction, every(self.x0 is None), every(0, np.int32), jnp.int32(0))
+        return Evolving(self._fresh(mean), direction, every(self.x0 is None), every(0, np.int32), none)
 
     def ask(self, key: Key, state: Evolving, elites: Elites) -> tuple[Evolving, jax.Array]:
         turning, drawing = jax.random.split(key)
