@@ -98,6 +98,26 @@ def test_it_compiles_once_whatever_the_number_of_steps():
     assert search._advance._cache_size() == 1
 
 
+@every_operator
+def test_making_one_compiles_a_handful_of_programs(name, caplog):
+    """Up to its first step; each operation outside of a compiled function would be one more, and a fiftieth of a second."""
+    jax.clear_caches()
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        scan(name).run(1, progress=False)
+    compiled = [record.message for record in caplog.records if "Compiling" in record.message]
+    assert 4 <= len(compiled) <= 12, compiled  # the first keys, the seeds, the beginning and the loop; and what is tiny
+
+
+@every_operator
+def test_with_the_keys_of_jax_itself_it_is_the_same_run(name, monkeypatch):
+    """Bit for bit: `quick` changes how soon random numbers are made, and nothing else."""
+    ours = scan(name).run(20, progress=False)
+    monkeypatch.setattr("qdkit.scan.quick", lambda key: key)
+    theirs = scan(name).run(20, progress=False)
+    assert theirs._root.dtype != ours._root.dtype
+    assert same(ours._state, theirs._state) and same(history(ours), history(theirs))
+
+
 @pytest.mark.parametrize("seed", [0, 7])
 def test_the_same_seed_gives_the_same_run_and_another_another(seed):
     """Bit for bit."""
