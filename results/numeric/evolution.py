@@ -227,14 +227,18 @@ def quality() -> None:
 
 
 def first(name: str) -> None:
-    """One search and its first step, timed; for a process of its own."""
+    """One search and its first step, timed, and what was compiled for them; for a process of its own."""
     jax.random.normal(jax.random.key(0)).block_until_ready()  # jax itself is awake
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))
     start, cpu = time.perf_counter(), time.process_time()
     search = scan(name, 0)
     built = time.perf_counter() - start, time.process_time() - cpu
     search.run(1, progress=False)
     done = time.perf_counter() - start - built[0], time.process_time() - cpu - built[1]
-    print(json.dumps({"built": built, "first": done}))
+    programs = sum(event.endswith("backend_compile_duration") for event in compiled)
+    loop = search._advance.lower(search._root, search._state, 1).compile().as_text()
+    print(json.dumps({"built": built, "first": done, "programs": programs, "kernels": loop.count(" fusion(")}))
 
 
 def compile() -> None:
@@ -301,7 +305,10 @@ def compilations() -> Iterator[str]:
             cells = [
                 took(key, clock, cached) for cached in (False, True) for key in ("built", "first") for clock in (1, 0)
             ]
-            yield f"| {name} | {' | '.join(cells)} |"
+            fresh = rows(what="compile", algorithm=name, cached=False)
+            kernels = fresh[-1]["kernels"]
+            each = 1000 * statistics.median(row["first"][1] for row in fresh) / kernels
+            yield f"| {name} | {' | '.join(cells)} | {fresh[-1]['programs']} | {kernels} | {each:.0f} |"
 
 
 PAGE = """# Compiled loops, beside pyribs
@@ -335,10 +342,12 @@ explain.
 ## Seconds to the first step
 
 In a process of its own, with jax loaded: to make the search and try its seeds, and to compile and make one step; in
-CPU-seconds and by the clock. First without a cache on disk, then with one.
+CPU-seconds and by the clock. First without a cache on disk, then with one. Then how many programs were compiled for
+it, how many kernels (fusions of XLA) the loop has, and the step's CPU-milliseconds without a cache for each of these:
+it is the number of kernels that a strategy's step takes longer for.
 
-| algorithm | made, CPU | made, clock | step, CPU | step, clock | cached: made, CPU | clock | step, CPU | clock |
-|---|--:|--:|--:|--:|--:|--:|--:|--:|
+| algorithm | made, CPU | clock | step, CPU | clock | cached: made, CPU | clock | step, CPU | clock | programs | kernels | ms each |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 {compilations}
 
 {machine}
