@@ -346,7 +346,7 @@ CPU-seconds and by the clock. First without a cache on disk, then with one. Then
 it, how many kernels (fusions of XLA) the loop has, and the step's CPU-milliseconds without a cache for each of these:
 it is the number of kernels that a strategy's step takes longer for.
 
-| algorithm | made, CPU | clock | step, CPU | clock | cached: made | clock | step | clock | programs | kernels | ms each |
+| algorithm | made, CPU | clock | step, CPU | clock | cached: made | clock | step | clock | programs | kernels | ms |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 {compilations}
 
