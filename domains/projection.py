@@ -51,7 +51,7 @@ class Projection(abc.ABC):
         return (-most, most), (-most, most)
 
     def seeds(self, key: Key, n: int) -> np.ndarray:
-        return np.asarray(self.sigma0 * jax.random.normal(key, (n, self.dimensions), jnp.float32))
+        return np.float32(self.sigma0) * np.asarray(jax.random.normal(key, (n, self.dimensions), jnp.float32))
 
     def evaluate(self, genomes: Any) -> Evaluation:
         return Evaluation(*_project(type(self), genomes))

@@ -48,12 +48,12 @@ class Loop:
     operator: Pure
     floor: float
 
-    def begin(self, key: Key, seeds: jax.Array) -> State:
-        """The state once the seeds are in the archive."""
+    def begin(self, operator: Any, seeds: jax.Array) -> tuple[State, Stood]:
+        """The state once the seeds are in the archive, beside that of the operator; and how the run stands then."""
         none = jnp.zeros((), jnp.int32)
         elites = self.archive.init({"genome": seeds[0]})
-        state = State(elites, self.operator.begin(key, seeds[0]), none, none, none)
-        return self._added(state, seeds)[0]
+        state = self._added(State(elites, operator, none, none, none), seeds)[0]
+        return state, self.stood(state)
 
     def step(self, root: Key, state: State) -> State:
         """One step further: propose, evaluate, insert, learn."""

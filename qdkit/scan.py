@@ -21,6 +21,7 @@ import numpy as np
 from qdkit.budget import Budget
 from qdkit.compiled import keep_compilations
 from qdkit.elites import Archive, Elites
+from qdkit.keys import quick
 from qdkit.ledger import Ledger, write_elites
 from qdkit.loop import CHUNK, Loop, State, Stood, pure
 from qdkit.operators.evolution import measured
@@ -85,17 +86,17 @@ class Scan(Seen):
         self.floor = float(getattr(domain, "floor", 0.0))
         self.failures: dict[str, int] = {}
         self.stopped = ""  # why the last sitting ended before its goal
-        self._root = jax.random.key(self.seed)
+        self._root = quick(jax.random.key(self.seed))
         loop = Loop(domain, archive, pure(operator, self.batch), self.floor)
         self._advance = jax.jit(loop.advance)
 
-        beginning, seeding = jax.random.split(jax.random.fold_in(self._root, 0))  # steps count from 1
+        beginning, seeding = _first(self._root)
         seeds = _seeds(domain, seeding, self.batch)
         self._founders, self._kind = len(seeds), genome_kind(np.asarray(seeds))
-        self._state = loop.begin(beginning, seeds)
+        self._state, stood = jax.jit(loop.begin)(loop.operator.begin(beginning, np.asarray(seeds)[0]), seeds)
         self.commits: list[Commit] = []
         self._kept = 0  # how many of them are in the ledger
-        self._stood(jax.tree.map(lambda x: np.asarray(x)[None], loop.stood(self._state)), 0.0, 0.0)
+        self._stood(jax.tree.map(lambda x: np.asarray(x)[None], stood), 0.0, 0.0)
         if not self.elites.occupied.any():
             raise RuntimeError("no seed could enter the archive, so there is nothing to start from")
         if resume and run is not None:
@@ -297,6 +298,13 @@ def _refuse(archive: Archive, others: dict[str, Any]) -> None:
         raise TypeError(
             f"a compiled loop fills one archive, not {archive.islands} islands: search without compiled=True"
         )
+
+
+@jax.jit
+def _first(root: Key) -> tuple[Key, Key]:
+    """The keys with which the operator begins and the seeds are made; steps count from 1."""
+    beginning, seeding = jax.random.split(jax.random.fold_in(root, 0))
+    return beginning, seeding
 
 
 def _seeds(domain: Domain, key: Key, batch: int) -> jax.Array:

@@ -23,7 +23,7 @@ SHELVES = ("archives", "domains")  # parts of the package that stand at the top 
 
 # A room may import any room on a floor below its own. The first floor is open to its neighbours too.
 FLOORS = (
-    {"types", "elites", "record", "plain", "names", "programs", "shown", "prompts"},
+    {"types", "elites", "record", "plain", "names", "programs", "shown", "prompts", "keys"},
     {
         "flow",
         "llm",

@@ -98,6 +98,27 @@ def test_it_compiles_once_whatever_the_number_of_steps():
     assert search._advance._cache_size() == 1
 
 
+@every_operator
+def test_making_one_compiles_a_handful_of_programs(name, caplog):
+    """Up to its first step; each operation outside of a compiled function would be one more."""
+    jax.clear_caches()
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        scan(name).run(1, progress=False)
+    compiled = [record.message for record in caplog.records if "Compiling" in record.message]
+    assert 4 <= len(compiled) <= 12, compiled  # the first keys, the seeds, the beginning and the loop; and what is tiny
+
+
+@every_operator
+def test_with_the_keys_of_jax_itself_it_is_the_same_run(name, monkeypatch):
+    """But for rounding, where a compiler fuses otherwise: `quick` changes how soon numbers are made, not which."""
+    ours = scan(name).run(6, progress=False)
+    monkeypatch.setattr("qdkit.scan.quick", lambda key: key)
+    theirs = scan(name).run(6, progress=False)
+    assert theirs._root.dtype != ours._root.dtype
+    np.testing.assert_array_equal(ours.elites.occupied, theirs.elites.occupied)
+    np.testing.assert_allclose(ours.elites.objective, theirs.elites.objective, rtol=1e-4)
+
+
 @pytest.mark.parametrize("seed", [0, 7])
 def test_the_same_seed_gives_the_same_run_and_another_another(seed):
     """Bit for bit."""

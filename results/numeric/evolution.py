@@ -1,7 +1,8 @@
 """Compiled loops on the sphere of 100 numbers, beside pyribs: how fast, how good, how soon compiled.
 
     python results/numeric/evolution.py speed      each algorithm and pyribs' in turns, CPU-seconds; ten minutes
-    python results/numeric/evolution.py quality    5.4 million evaluations of each algorithm and seed; half an hour
+    python results/numeric/evolution.py quality    5.4 million evaluations of each algorithm and seed that was not yet
+                                                   run; twenty minutes for all of them
     python results/numeric/evolution.py compile    the first step, in processes without and with a cache; two minutes
     python results/numeric/evolution.py page       writes evolution.md from what the others have written down
 
@@ -16,6 +17,7 @@ clock starts; qdkit computes in float32.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -46,7 +48,7 @@ HERE = Path(__file__).parent
 ROWS = HERE / "evolution.jsonl"
 SPHERE = Sphere(100)
 GRID = Grid((100, 100), SPHERE.bounds)
-BATCH, STEPS, SHORT, ROUNDS, SEEDS = 540, 10_000, 186, 5, 3
+BATCH, STEPS, SHORT, ROUNDS, SEEDS = 540, 10_000, 186, 5, 5
 
 
 @dataclass(frozen=True)
@@ -213,9 +215,11 @@ def speed() -> None:
 
 
 def quality() -> None:
-    """The whole budget, ours."""
+    """The whole budget, ours, with the seeds that are lacking."""
     for seed in range(SEEDS):
         for name in ALGORITHMS:
+            if rows(what="quality", algorithm=name, seed=seed):
+                continue
             search = scan(name, seed).run(STEPS - 1, progress=False)  # the seeds are the first step
             kept = ("evaluations", "qd_score", "coverage", "best_objective", "clipped")
             write(what="quality", algorithm=name, seed=seed, cpu=search.commits[-1].cpu,
@@ -223,14 +227,18 @@ def quality() -> None:
 
 
 def first(name: str) -> None:
-    """One search and its first step, timed; for a process of its own."""
+    """One search and its first step, timed, and what was compiled for them; for a process of its own."""
     jax.random.normal(jax.random.key(0)).block_until_ready()  # jax itself is awake
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))
     start, cpu = time.perf_counter(), time.process_time()
     search = scan(name, 0)
     built = time.perf_counter() - start, time.process_time() - cpu
     search.run(1, progress=False)
     done = time.perf_counter() - start - built[0], time.process_time() - cpu - built[1]
-    print(json.dumps({"built": built, "first": done}))
+    programs = sum(event.endswith("backend_compile_duration") for event in compiled)
+    loop = search._advance.lower(search._root, search._state, 1).compile().as_text()
+    print(json.dumps({"built": built, "first": done, "programs": programs, "kernels": loop.count(" fusion(")}))
 
 
 def compile() -> None:
@@ -278,11 +286,12 @@ def qualities() -> Iterator[str]:
         found = rows(what="quality", algorithm=name)
         if found:
             ours = [row["qd_score"] for row in found]
-            within = f" ± {deviation:,.0f}" if np.isfinite(deviation) else ""
+            mean, own, known = statistics.mean(ours), statistics.stdev(ours), np.isfinite(deviation)
+            noise = 2 * math.hypot(own, deviation if known else own)
             yield (
-                f"| {name} | {score:,.0f}{within} | {spread(ours)} | {statistics.mean(ours) / score - 1:+.1%} "
-                f"| {coverage:.1%} | {statistics.median(row['coverage'] for row in found):.1%} "
-                f"| {len(found)} | {spread([row['cpu'] for row in found], '.0f')} |"
+                f"| {name} | {score:,.0f}{f' ± {deviation:,.0f}' if known else ''} | {mean:,.0f} ± {own:,.0f} "
+                f"| {spread(ours)} | {mean / score - 1:+.2%} | {'yes' if abs(mean - score) <= noise else 'no'} "
+                f"| {coverage:.1%} | {statistics.median(row['coverage'] for row in found):.1%} | {len(found)} |"
             )
 
 
@@ -296,7 +305,10 @@ def compilations() -> Iterator[str]:
             cells = [
                 took(key, clock, cached) for cached in (False, True) for key in ("built", "first") for clock in (1, 0)
             ]
-            yield f"| {name} | {' | '.join(cells)} |"
+            fresh = rows(what="compile", algorithm=name, cached=False)
+            kernels = fresh[-1]["kernels"]
+            each = 1000 * statistics.median(row["first"][1] for row in fresh) / kernels
+            yield f"| {name} | {' | '.join(cells)} | {fresh[-1]['programs']} | {kernels} | {each:.0f} |"
 
 
 PAGE = """# Compiled loops, beside pyribs
@@ -315,8 +327,12 @@ cells. Medians, with the least and the most.
 
 ## QD score after 5.4 million evaluations
 
-| algorithm | published | qdkit | mean against published | coverage, published | qdkit | seeds | CPU-s |
-|---|--:|--:|--:|--:|--:|--:|--:|
+Means with the standard deviation over seeds, and the median with the least and the most. Within noise is a mean no
+further from the published one than 2 √(s² + σ²), where s is the deviation of our seeds and σ the published one, or s
+where none is published.
+
+| algorithm | published | qdkit | median | difference | within noise | coverage, published | qdkit | seeds |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|
 {qualities}
 
 "With the slips" stands for two places in which pyribs 0.12 differs from the tutorial (it takes the evolution path in
@@ -326,10 +342,12 @@ explain.
 ## Seconds to the first step
 
 In a process of its own, with jax loaded: to make the search and try its seeds, and to compile and make one step; in
-CPU-seconds and by the clock. First without a cache on disk, then with one.
+CPU-seconds and by the clock. First without a cache on disk, then with one. Then how many programs were compiled for
+it, how many kernels (fusions of XLA) the loop has, and the step's CPU-milliseconds without a cache for each of these:
+it is the number of kernels that a strategy's step takes longer for.
 
-| algorithm | made, CPU | made, clock | step, CPU | step, clock | cached: made, CPU | clock | step, CPU | clock |
-|---|--:|--:|--:|--:|--:|--:|--:|--:|
+| algorithm | made, CPU | clock | step, CPU | clock | cached: made | clock | step | clock | programs | kernels | ms |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 {compilations}
 
 {machine}

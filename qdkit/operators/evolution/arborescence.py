@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from qdkit.elites import Added
 from qdkit.types import Domain, Key
@@ -76,11 +77,13 @@ class Arborescence(Pure):
         self.size = self.emitters * self.batch
 
     def begin(self, key: Key, genome: Any) -> Branching:
-        point = starting_points(self.name, self.x0, jnp.asarray(genome), self.emitters)
-        coefficients = jnp.zeros((self.emitters, self.batch - 1, 1 + self.axes), point.dtype)
-        every = partial(jnp.full, self.emitters)
-        anew, none = every(self.x0 is None), every(0, jnp.int32)
-        return Branching(point, self._fresh(point.dtype), coefficients, anew, none, jnp.int32(0))
+        point: Any = starting_points(self.name, self.x0, jnp.asarray(genome), self.emitters)
+        coefficients: Any = np.zeros((self.emitters, self.batch - 1, 1 + self.axes), point.dtype)
+        every: Any = partial(np.full, self.emitters)
+        none: Any = np.int32(0)
+        return Branching(
+            point, self._fresh(point.dtype), coefficients, every(self.x0 is None), every(0, np.int32), none
+        )
 
     def ask(self, key: Key, state: Branching, elites: Elites) -> tuple[Branching, jax.Array]:
         begun = partial(self._begun_anew, elites)
@@ -120,8 +123,8 @@ class Arborescence(Pure):
         return slope / (jnp.linalg.norm(slope, axis=1, keepdims=True) + TINY)
 
     def _fresh(self, dtype: Any) -> cma.Strategy:
-        mean = jnp.zeros((self.emitters, 1 + self.axes), dtype)
-        return jax.vmap(lambda mean: cma.begin(mean, self.sigma, separable=False))(mean)
+        mean = np.zeros((self.emitters, 1 + self.axes), dtype)
+        return cma.begin_each(mean, self.sigma, separable=False)
 
     def _begun_anew(self, elites: Elites, state: Branching) -> Branching:
         """Those that are to begin anew do so, each at an elite of its own."""

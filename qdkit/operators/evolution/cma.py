@@ -12,6 +12,7 @@ code. Two things are said otherwise without a change of what is drawn:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -56,11 +57,17 @@ class Rates(NamedTuple):
     damps: jax.Array
 
 
-def begin(mean: jax.Array, sigma: float, separable: bool) -> Strategy:
+def begin(mean: jax.Array, sigma: float | jax.Array, separable: bool) -> Strategy:
     """A round distribution around `mean` that has learnt nothing."""
     d, zero = len(mean), jnp.zeros_like(mean)
     shape = jnp.ones(d, mean.dtype) if separable else jnp.eye(d, dtype=mean.dtype)
     return Strategy(mean, jnp.asarray(sigma, mean.dtype), shape, shape, zero, zero, jnp.zeros((), jnp.int32))
+
+
+@partial(jax.jit, static_argnames="separable")
+def begin_each(mean: Any, sigma: float, separable: bool) -> Strategy:
+    """One around each row of `mean` `[e, d]`."""
+    return jax.vmap(partial(begin, sigma=sigma, separable=separable))(mean)
 
 
 def rates(rank: Any, parents: Any, d: int, separable: bool, xp: Any = jnp) -> Rates:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from qdkit.elites import Added
 from qdkit.types import Key
@@ -91,9 +92,10 @@ class Evolution(Pure):
 
     def begin(self, key: Key, genome: Any) -> Evolving:
         mean = starting_points(self.name, self.x0, jnp.asarray(genome), self.emitters)
-        every = partial(jnp.full, self.emitters)
+        every: Any = partial(np.full, self.emitters)  # with numpy, as each call of jnp here is a program to compile
+        none: Any = np.int32(0)
         direction = self._rule.directions(key, self.emitters)
-        return Evolving(self._fresh(mean), direction, every(self.x0 is None), every(0, jnp.int32), jnp.int32(0))
+        return Evolving(self._fresh(mean), direction, every(self.x0 is None), every(0, np.int32), none)
 
     def ask(self, key: Key, state: Evolving, elites: Elites) -> tuple[Evolving, jax.Array]:
         turning, drawing = jax.random.split(key)
@@ -117,8 +119,8 @@ class Evolution(Pure):
         anew = self._rule.over(strategies, ranking, steps)
         return Evolving(strategies, state.direction, anew, state.restarts + anew, steps)
 
-    def _fresh(self, mean: jax.Array) -> cma.Strategy:
-        return jax.vmap(lambda mean: cma.begin(mean, self.sigma, self.separable))(mean)
+    def _fresh(self, mean: jax.Array | np.ndarray) -> cma.Strategy:
+        return cma.begin_each(mean, self.sigma, self.separable)
 
     def _begun_anew(self, key: Key, elites: Elites, state: Evolving) -> Evolving:
         """Those that are to begin anew do so, each at an elite of its own."""
@@ -137,8 +139,9 @@ def cma_mae(sigma: float = 0.5, **settings: Any) -> Evolution:
     return Evolution(sigma, **{"ranker": "imp", "selection": "mu", "restart": "basic", "name": "cma-mae"} | settings)
 
 
-def starting_points(name: str, x0: Numbers | None, genome: jax.Array, emitters: int) -> jax.Array:
+def starting_points(name: str, x0: Numbers | None, genome: jax.Array, emitters: int) -> np.ndarray:
     """float `[e, d]`, 0 where each begins at an elite anyhow. Raises ValueError for genomes that are no vectors."""
     if genome.ndim != 1 or not jnp.issubdtype(genome.dtype, jnp.floating):
         raise ValueError(f"{name!r} searches over vectors of floats, and a genome is {genome.dtype}{genome.shape}")
-    return jnp.broadcast_to(spread(0.0 if x0 is None else x0, genome[None], "x0"), (emitters, len(genome)))
+    shaped = np.empty((1, *genome.shape), genome.dtype)
+    return np.broadcast_to(spread(0.0 if x0 is None else x0, shaped, "x0"), (emitters, len(genome)))

@@ -55,7 +55,7 @@ class Rule:
     def directions(self, key: Key, emitters: int) -> jax.Array:
         """float `[e, axes]`, any direction in units of the bounds as likely as another; `[e, 0]` if none is asked."""
         if not self.ranker.endswith("rd"):
-            return jnp.zeros((emitters, 0))
+            return jnp.asarray(np.zeros((emitters, 0)))
         low, high = np.asarray(self.bounds, float).T
         return (high - low)[None] * jax.random.normal(key, (emitters, len(low)))
 
