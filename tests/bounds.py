@@ -65,7 +65,8 @@ def python_of(folder: Path, requirements: list[str]) -> Path:
 
 def passes(python: Path, name: str, options: list[str]) -> bool:
     """Whether one file of tests passes there."""
-    command = [python, "-m", "pytest", "-q", "-rsf", "--tb=short", "-p", "no:cacheprovider", *options, f"tests/test_{name}.py"]
+    said = ["-q", "-rsf", "--tb=short", "-p", "no:cacheprovider"]
+    command = [python, "-m", "pytest", *said, *options, f"tests/test_{name}.py"]
     print(f"== {name}", flush=True)
     return subprocess.run(command, cwd=ROOT).returncode == 0
 
