@@ -36,7 +36,7 @@ def report(model: str | None = None) -> None:
         table.add_row(f"sandbox {level.level}", "works" if level.works else escape(f"does not work: {level.why}"))
     for name, (command, adds) in EXTRAS.items():
         there = find_spec(name.partition(".")[0]) is not None and (
-            name != "ribs.visualize" or find_spec("seaborn") is not None
+            name != "ribs.visualize" or find_spec("shapely") is not None
         )
         table.add_row(name, "installed" if there else escape(f"not installed: `{command}` adds {adds}"))
     table.add_row("encoder", escape(_encoder()))

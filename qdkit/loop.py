@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from qdkit.elites import NOWHERE, Added, Archive, Elites, sample
-from qdkit.operators.evolution import Pure, measured
+from qdkit.operators.evolution import Pure, apart, measured
 from qdkit.types import Domain, Key, Operator
 
 CHUNK = 100  # steps that are made at once, before anybody looks at them from outside
@@ -58,7 +58,7 @@ class Loop:
     def step(self, root: Key, state: State) -> State:
         """One step further: propose, evaluate, insert, learn."""
         making, picking = jax.random.split(jax.random.fold_in(root, state.steps))
-        draw = lambda n: _apart(state.elites.payload["genome"][sample(picking, state.elites, n)], state.steps)
+        draw = lambda n: apart(state.elites.payload["genome"][sample(picking, state.elites, n)], state.steps > 0)
         operator, genomes = self.operator.ask(making, state.operator, draw)
         after, objective, descriptor, added = self._added(state, genomes)
         return after._replace(operator=self.operator.tell(operator, genomes, objective, descriptor, added))
@@ -120,12 +120,3 @@ def pure(operator: Operator, batch: int) -> Pure:
         f"the operator {operator.name!r} cannot be compiled: it has no vary(key, parents) that goes through jax alone, "
         "and is not Pure. Search with qdkit.Search, which takes any"
     )
-
-
-def _apart(x: jax.Array, steps: jax.Array) -> jax.Array:
-    """`x`, computed before what is made of it.
-
-    XLA for CPUs fuses the look-up of parents with the noise on them, and makes noise row by row then, which doubles
-    the time of a step; it drops `optimization_barrier`, and does not look into a branch.
-    """
-    return jax.lax.cond(steps > 0, lambda x: x, jnp.zeros_like, x)

