@@ -344,7 +344,7 @@ explain.
 In a process of its own, with jax loaded: to make the search and try its seeds, and to compile and make one step; in
 CPU-seconds and by the clock. First without a cache on disk, then with one. Then how many programs were compiled for
 it, how many kernels (fusions of XLA) the loop has, and the step's CPU-milliseconds without a cache for each of these:
-it is the number of kernels that a strategy's step takes longer for.
+each is compiled by itself, and a strategy's step has more of them.
 
 | algorithm | made, CPU | clock | step, CPU | clock | cached: made | clock | step | clock | programs | kernels | ms |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
