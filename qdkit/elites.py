@@ -206,8 +206,9 @@ class Archive(abc.ABC):
         return self._placed(_update, elites, objective, descriptor, payload)
 
     def _placed(self, add: Any, elites: Elites, objective: Any, descriptor: Any, payload: Any) -> tuple[Elites, Added]:
-        rows = _array(objective), _array(descriptor), jax.tree.map(_array, payload)
-        if jax.tree_util.all_leaves([self]):  # a class unknown to jax: its `cell` may be any code
+        plain = isinstance(payload, jax.Array)
+        rows = _array(objective), _array(descriptor), payload if plain else jax.tree.map(_array, payload)
+        if _foreign(self):
             return self.insert(elites, self.cell(rows[1]), *rows)
         return add(self, elites, *rows)
 
@@ -254,6 +255,17 @@ class Wrapped(Archive):
     def encode(self, descriptor: Any) -> np.ndarray:
         """float64 `[n, axes]`: as the archive does."""
         return self.archive.encode(descriptor)
+
+
+_FOREIGN: dict[type, bool] = {}
+
+
+def _foreign(archive: Archive) -> bool:
+    """Whether its class is unknown to jax, so that its `cell` may be any code; found out once, as calls are short."""
+    kind = type(archive)
+    if kind not in _FOREIGN:
+        _FOREIGN[kind] = jax.tree_util.all_leaves([archive])
+    return _FOREIGN[kind]
 
 
 def _whole(archive: Archive, elites: Elites, objective: Any, descriptor: Any, payload: Any) -> tuple[Elites, Added]:
