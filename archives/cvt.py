@@ -102,6 +102,8 @@ class CVT(Archive):
         """int32 `[n]`. A nan belongs to no cell; what is outside the box as `outside` says."""
         descriptor = jnp.asarray(descriptor)
         points, table = self._arrays
+        if not len(descriptor):
+            return jnp.zeros(0, jnp.int32)
         found = measured(points, descriptor) if table is None else nearest(points, table, self.bounds, descriptor)
         belongs = ~jnp.isnan(descriptor).any(1)
         if self.outside == "reject":

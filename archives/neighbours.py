@@ -42,7 +42,8 @@ def neighbours(places: jax.Array, points: jax.Array, count: jax.Array, k: int) -
 
     def all_points(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         sure, closest, away = state
-        rows = jnp.flatnonzero(~sure, size=min(len(sure), AGAIN), fill_value=len(sure))
+        unsure, rows = jax.lax.top_k((~sure).astype(jnp.int32), min(len(sure), AGAIN))
+        rows = jnp.where(unsure > 0, rows, len(sure))
         index, far = nearest(places[rows], points, count, k)
         put = lambda old, new: old.at[..., rows].set(new, mode="drop")
         return put(sure, True), put(closest, index[:, 0]), put(away, far.T)

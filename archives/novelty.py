@@ -58,6 +58,8 @@ class Novelty(Unstructured):
         objective = objective.astype(elites.objective.dtype)
         descriptor = descriptor.astype(elites.descriptor.dtype)  # distances are those of what is kept
         valid = fit(cell, objective, descriptor)
+        if not len(valid):
+            return elites, Added(cell, objective, cell)
         count, there = elites.occupied.sum(dtype=jnp.int32), jnp.where(valid[:, None], descriptor, 0)
         closest, away = neighbours(there, elites.descriptor, count, self.neighbours)
         before = _mean(away)
@@ -84,27 +86,25 @@ class Novelty(Unstructured):
         away: float `[k, n]`, the distances to the nearest elites, rising; closest: the place of the first of them.
         Only rows that enter take a turn, each of which tells all others how near it is.
         """
-        rows = jnp.arange(len(valid), dtype=jnp.int32)
+        n = len(valid)
+        rows = jnp.arange(n, dtype=jnp.int32)
 
-        def next_row(state: Any) -> tuple[jax.Array, jax.Array]:
-            away, _, place, last = state
-            enters = valid & (rows > last) & (_mean(away) >= self.threshold)
-            return enters, count + (place >= 0).sum(dtype=jnp.int32)
+        def following(away: jax.Array, last: jax.Array) -> jax.Array:
+            """The next row that enters, or n. Found once: XLA may round a mean in two ways if it is asked twice."""
+            return jnp.where(valid & (rows > last) & (_mean(away) >= self.threshold), rows, n).min()
 
         def waiting(state: Any) -> jax.Array:
-            enters, taken = next_row(state)
-            return enters.any() & (taken < self.capacity)
+            return (state[-2] < n) & (state[-1] < self.capacity)
 
         def enter(state: Any) -> Any:
-            away, closest, place, _ = state
-            enters, free = next_row(state)
-            row = jnp.argmax(enters).astype(jnp.int32)
+            away, closest, place, row, free = state
             far = jnp.sqrt(((descriptor - descriptor[row][None]) ** 2).sum(1))
-            closest = jnp.where(far < away[0], free, closest).astype(jnp.int32)
-            return inserted(away, far), closest, place.at[row].set(free.astype(jnp.int32)), row
+            closest, away = jnp.where(far < away[0], free, closest), inserted(away, far)
+            return away, closest, place.at[row].set(free), following(away, row), free + 1
 
-        start = away, closest, jnp.full_like(rows, -1), jnp.full((), -1, jnp.int32)
-        _, closest, place, _ = jax.lax.while_loop(waiting, enter, start)
+        nobody = jnp.full_like(rows, -1)
+        start = away, closest, nobody, following(away, nobody[0]), count
+        _, closest, place, *_ = jax.lax.while_loop(waiting, enter, start)
         return place, place >= 0, closest
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -181,10 +182,14 @@ class Judgements:
                 ) from error
         return numbers
 
+    def _closed_with_this(self, db: sqlite3.Connection) -> sqlite3.Connection:
+        weakref.finalize(self, db.close).atexit = False  # threads may still be at it then
+        return db
+
     def _begun(self) -> sqlite3.Connection:
         """The file to write to, made if it is not there."""
         if self._writable is None:
-            self._writable = connect(self._file)
+            self._writable = self._closed_with_this(connect(self._file))
             with self._writable as db:
                 db.execute("begin immediate")
                 if not db.execute("pragma user_version").fetchone()[0]:
@@ -202,7 +207,7 @@ class Judgements:
                 db.close()
                 raise self._damaged(error) from None
             if version == VERSION:
-                self._readable = db
+                self._readable = self._closed_with_this(db)
                 return db
             db.close()
             if version:

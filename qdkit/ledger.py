@@ -457,11 +457,16 @@ def connect(file: Path | None, *, write: bool = True) -> sqlite3.Connection:
     where = f"{file.absolute().as_uri()}?{mode}" if file else ":memory:"
     try:
         db = sqlite3.connect(where, uri=file is not None, isolation_level=None, check_same_thread=False, timeout=60)
+    except sqlite3.OperationalError as error:
+        raise OSError(f"{file} cannot be opened: {error}") from None
+    try:
         if write:
             db.execute("pragma journal_mode = wal")
     except sqlite3.OperationalError as error:
+        db.close()
         raise OSError(f"{file} cannot be opened: {error}") from None
     except sqlite3.DatabaseError as error:
+        db.close()
         raise DamagedRun(f"{file} cannot be read as a run: {error}") from None
     return db
 

@@ -82,7 +82,8 @@ class Loop:
         return Stood(occupied.mean(), score, best, state.clipped, state.refused)
 
     def _added(self, state: State, genomes: jax.Array) -> tuple[State, jax.Array, jax.Array, Added]:
-        objective, descriptor = measured(self.domain, genomes)
+        # as one computes it: what is compared, stored and looked up is the same number then
+        objective, descriptor = apart(measured(self.domain, genomes), state.steps >= 0)
         elites, added = self.archive.add(state.elites, objective, descriptor, {"genome": genomes})
         valid = jnp.isfinite(objective) & jnp.isfinite(descriptor).all(1)
         refused = valid & (added.cell == NOWHERE)

@@ -60,6 +60,24 @@ def test_compiled_it_is_the_same_loop(name):
     np.testing.assert_allclose(compiled.elites.objective, state.elites.objective, rtol=1e-4)
 
 
+def test_a_step_in_one_program_learns_what_it_learns_in_two():
+    """Fused with what made it, a value was computed twice and rounded in two ways: a candidate ranked behind itself."""
+
+    class Heard(Arborescence):
+        def tell(self, *heard):
+            return heard
+
+    operator, spy = (kind(SPHERE, emitters=3, batch=17) for kind in (Arborescence, Heard))
+    search = Scan(SPHERE, GRID, operator, batch=operator.size)
+    step, hear = (jax.jit(Loop(SPHERE, GRID, each, 0.0).step) for each in (operator, spy))
+    tell, state = jax.jit(operator.tell), search._state
+    for _ in range(4):
+        apart = tell(*hear(search._root, state).operator)
+        state = step(search._root, state)
+        for one, other in zip(*map(jax.tree.leaves, (state.operator, apart)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
 @every_operator
 def test_stopped_and_gone_on_with_it_is_the_run_that_never_stopped(name, tmp_path):
     """In two sittings, through the disk, and in one: elites, operator, counts and history, bit for bit."""

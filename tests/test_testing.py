@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qdkit.archives import CVT, Deep, Dominated, Grid, Novelty, Soft
+from qdkit.archives import CVT, Deep, Dominated, Grid, Novelty, Recent, Soft
 from qdkit.domains import Arm, Plateau, Rastrigin, Respell, Sphere, UnitArm, Words
 from qdkit.elites import Archive
 from qdkit.operators import Gaussian, Line, Portfolio, Rewrite, cma_me
@@ -40,8 +40,22 @@ def test_built_in_domains_conform(domain):
         Deep(CVT(CENTROIDS), 3),
         Novelty(2, 40, 3, threshold=0.2, competition=True),
         Dominated(2, 10),
+        Novelty(2, 2048, 3, threshold=0.2),
+        Recent(2, 16),
     ],
-    ids=["uniform", "reject", "edges and labels", "CVT", "CVT reject", "soft", "deep", "novelty", "dominated"],
+    ids=[
+        "uniform",
+        "reject",
+        "edges and labels",
+        "CVT",
+        "CVT reject",
+        "soft",
+        "deep",
+        "novelty",
+        "dominated",
+        "boxes",
+        "recent",
+    ],
 )
 def test_built_in_archives_conform(archive):
     """Every geometry of cells keeps its promises."""

@@ -37,9 +37,16 @@ def check_archive(archive: Archive, seed: int = 0) -> None:
         _check_refused(added, ~(np.isfinite(objective) & np.isfinite(descriptor).all(1)))
         if not isinstance(archive, Unstructured):
             _check_own_cells(archive, elites)
+    _check_no_rows(archive, elites)
     _check_scan(archive, elites, history)
     if archive.elitist:
         _check_again(archive, elites, history, random)
+
+
+def _check_no_rows(archive: Archive, elites: Elites) -> None:
+    after, added = archive.add(elites, np.zeros(0), np.zeros((0, archive.axes)), np.zeros(0, np.int32))
+    told = [np.shape(column) for column in added]
+    hold(_same_elites(after, elites) and told == [(0,)] * 3, "adding no rows is to change nothing and to say nothing")
 
 
 def _check_scan(archive: Archive, elites: Elites, history: list[Any]) -> None:

@@ -94,15 +94,15 @@ def measured(domain: Domain, genomes: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(found.objective), jnp.asarray(found.descriptor)
 
 
-def apart(x: jax.Array, sure: jax.Array) -> jax.Array:
-    """`x`, computed once and before what is made of it, where `sure`, which always holds where `x` matters.
+def apart(x: Any, sure: jax.Array) -> Any:
+    """`x`, a pytree, computed once and before what is made of it, where `sure`, which always holds where `x` matters.
 
     XLA for CPUs fuses an array with what reads it and computes it anew for each reader. Noise on parents is then
     made row by row, which doubles the time of a step; and the same sum rounded in two ways, once with a multiply-add,
     differs from itself, so that a row comes before itself. It drops `optimization_barrier`, and does not look into a
     branch.
     """
-    return jax.lax.cond(sure, lambda x: x, jnp.zeros_like, x)
+    return jax.lax.cond(sure, lambda x: x, partial(jax.tree.map, jnp.zeros_like), x)
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ def ranked(follow: jax.Array, status: jax.Array, known: jax.Array, staged: bool)
     order = jnp.arange(len(follow))
     (s, t), (f, g), (i, j) = ((x[:, None], x[None]) for x in (stage, follow, order))
     before = (t > s) | ((t == s) & ((g > f) | ((g == f) & (j < i))))
-    apart = lambda x: jnp.where(known, x, -jnp.inf).max() - jnp.where(known, x, jnp.inf).min()
-    width = apart(follow) + (apart(stage.astype(follow.dtype)) if staged else 0.0)
+    between = lambda x: jnp.where(known, x, -jnp.inf).max() - jnp.where(known, x, jnp.inf).min()
+    width = between(follow) + (between(stage.astype(follow.dtype)) if staged else 0.0)
     return before.sum(1).astype(jnp.int32), jnp.where(known.any(), width, jnp.nan)
 
 
