@@ -25,7 +25,8 @@ class Novelty(Unstructured):
 
     dimensions: how many axes a descriptor has. Distances are Euclidean, so the axes should be of one scale.
     capacity: how many it can keep; once it is full, nobody is new any more.
-    neighbours: over how many of the nearest the mean is taken; over all while there are fewer.
+    neighbours: over how many of the nearest the mean is taken; over all while there are fewer. They are found exactly,
+      but for rounding; as distances are squared, float32 knows none below 1e-19 or beyond 1e19.
     threshold: the least mean distance, in the units of the descriptor.
     competition: who is not novel takes the place of the nearest if its objective is better (local competition).
     names: what the axes measure, for plots and tables.

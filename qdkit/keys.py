@@ -1,7 +1,10 @@
-"""Keys of jax with another way to make its random numbers on a CPU: the same bits, sooner made and sooner compiled.
+"""Keys of jax with another way to make its random bits on a CPU: the same bits, sooner made and sooner compiled.
 
 For a CPU jax compiles its generator as a loop of five rounds, each of which goes through the whole
 array. As one expression it takes a third of the time, in a step of `Line` more than a third of all.
+
+Such a key stays within the operator or the loop that made it: to jax it is of another kind, which can not be
+stacked with other keys and which `jax.random.poisson` refuses. Whatever users wrote is given the usual one.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ PARITY = 0x1BD11BDA
 
 
 def quick(key: Key) -> Key:
-    """The same key; what `jax.random` makes of it is the same to the bit, and faster on a CPU.
+    """The same key, whose bits are the same and faster made on a CPU.
+
+    What jax makes of the bits is the same too, but for rounding where XLA fuses it in another way (as of gamma).
 
     Elsewhere, or with another generator than jax's default, it is the key that was given.
     """
@@ -31,6 +36,12 @@ def quick(key: Key) -> Key:
     if jax.default_backend() != "cpu" or str(jax.random.key_impl(key)) != "threefry2x32" or not usual:
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=QUICK)
+
+
+def usual(key: Key) -> Key:
+    """The key as jax has it."""
+    other = jax.random.key_impl(key) != QUICK
+    return key if other else jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
 
 
 @jax.jit
@@ -54,6 +65,8 @@ def _apart(make: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """
 
     def branch(make: Callable[..., jax.Array], *given: jax.Array) -> jax.Array:
+        if not given[0].size:  # mapped over no keys
+            return make(*given)
         made = jax.eval_shape(make, *given)
         taken = given[0].ravel()[0] & np.uint32(1) < 2
         return jax.lax.cond(taken, make, lambda *_: jnp.zeros(made.shape, made.dtype), *given)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from qdkit.elites import NOWHERE, Added, Archive, Elites, sample
+from qdkit.keys import quick, usual
 from qdkit.operators.evolution import Pure, apart, measured
 from qdkit.types import Domain, Key, Operator
 
@@ -57,9 +58,9 @@ class Loop:
 
     def step(self, root: Key, state: State) -> State:
         """One step further: propose, evaluate, insert, learn."""
-        making, picking = jax.random.split(jax.random.fold_in(root, state.steps))
+        making, picking = jax.random.split(jax.random.fold_in(quick(root), state.steps))
         draw = lambda n: apart(state.elites.payload["genome"][sample(picking, state.elites, n)], state.steps > 0)
-        operator, genomes = self.operator.ask(making, state.operator, draw)
+        operator, genomes = self.operator.ask(usual(making), state.operator, draw)
         after, objective, descriptor, added = self._added(state, genomes)
         return after._replace(operator=self.operator.tell(operator, genomes, objective, descriptor, added))
 

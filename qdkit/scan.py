@@ -21,7 +21,7 @@ import numpy as np
 from qdkit.budget import Budget
 from qdkit.compiled import keep_compilations
 from qdkit.elites import Archive, Elites
-from qdkit.keys import quick
+from qdkit.keys import quick, usual
 from qdkit.ledger import Ledger, write_elites
 from qdkit.loop import CHUNK, Loop, State, Stood, pure
 from qdkit.operators.evolution import measured
@@ -86,7 +86,7 @@ class Scan(Seen):
         self.floor = float(getattr(domain, "floor", 0.0))
         self.failures: dict[str, int] = {}
         self.stopped = ""  # why the last sitting ended before its goal
-        self._root = quick(jax.random.key(self.seed))
+        self._root = jax.random.key(self.seed)
         loop = Loop(domain, archive, pure(operator, self.batch), self.floor)
         self._advance = jax.jit(loop.advance)
 
@@ -303,8 +303,8 @@ def _refuse(archive: Archive, others: dict[str, Any]) -> None:
 @jax.jit
 def _first(root: Key) -> tuple[Key, Key]:
     """The keys with which the operator begins and the seeds are made; steps count from 1."""
-    beginning, seeding = jax.random.split(jax.random.fold_in(root, 0))
-    return beginning, seeding
+    beginning, seeding = jax.random.split(jax.random.fold_in(quick(root), 0))
+    return usual(beginning), usual(seeding)
 
 
 def _seeds(domain: Domain, key: Key, batch: int) -> jax.Array:

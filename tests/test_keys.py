@@ -11,7 +11,7 @@ import pytest
 
 from qdkit import keys
 from qdkit.elites import double
-from qdkit.keys import quick
+from qdkit.keys import quick, usual
 
 MADE = {
     "split": jax.random.split,
@@ -30,6 +30,7 @@ MADE = {
     "many keys": lambda key: jax.vmap(lambda key: jax.random.normal(key, (3,)))(jax.random.split(key, 4)),
     "many numbers": lambda key: jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(5)),
     "rows of keys": lambda key: jax.vmap(jax.vmap(jax.random.bits))(jax.random.split(key, (2, 3))),
+    "no keys": lambda key: jax.vmap(jax.random.bits)(jax.random.split(key, 0)),
     "a loop": lambda key: jax.lax.scan(
         lambda key, i: (jax.random.fold_in(key, i), jax.random.bits(key)), key, jnp.arange(4)
     ),
@@ -76,6 +77,14 @@ def test_the_hash_is_that_of_its_authors():
     ]:
         made = keys.threefry(np.array(key, np.uint32), *np.array(counter, np.uint32))
         assert tuple(map(int, made)) == expected
+
+
+def test_back_it_is_jax_own():
+    """Also within a compiled function; and a key of jax's stays what it is."""
+    key = jax.random.key(5)
+    for other in (usual(quick(key)), jax.jit(lambda key: usual(quick(key)))(key), usual(key)):
+        assert other.dtype == key.dtype
+        np.testing.assert_array_equal(jax.random.key_data(other), jax.random.key_data(key))
 
 
 def test_it_is_the_same_key():

@@ -32,6 +32,7 @@ OPERATORS = {
     "cma-me": lambda: Evolution(emitters=3, batch=8, ranker="2rd", bounds=SPHERE.bounds),
     "cma-mega": lambda: Arborescence(SPHERE, emitters=3, batch=8),
 }
+EVOLUTION = "operators.evolution.emitters", "operators.evolution.arborescence"
 every_operator = pytest.mark.parametrize("name", OPERATORS)
 
 
@@ -130,11 +131,30 @@ def test_making_one_compiles_a_handful_of_programs(name, caplog):
 def test_with_the_keys_of_jax_itself_it_is_the_same_run(name, monkeypatch):
     """But for rounding, where a compiler fuses otherwise: `quick` changes how soon numbers are made, not which."""
     ours = scan(name).run(6, progress=False)
-    monkeypatch.setattr("qdkit.scan.quick", lambda key: key)
+    asked = []
+    for room in ("scan", "loop", "operators.gaussian", "operators.line", *EVOLUTION):
+        monkeypatch.setattr(f"qdkit.{room}.quick", lambda key, room=room: asked.append(room) or key)
+    jax.clear_caches()
     theirs = scan(name).run(6, progress=False)
-    assert theirs._root.dtype != ours._root.dtype
+    assert len({*asked}) >= 3  # the keys of the run, of its steps, and of the operator
     np.testing.assert_array_equal(ours.elites.occupied, theirs.elites.occupied)
     np.testing.assert_allclose(ours.elites.objective, theirs.elites.objective, rtol=1e-4)
+
+
+def test_what_users_wrote_is_given_the_keys_of_jax():
+    """Of which some of `jax.random` asks for its own kind, and which meet other keys."""
+
+    class Seeded(Sphere):
+        def seeds(self, key, n):
+            both = jax.numpy.stack([key, jax.random.key(0)])
+            return 0.1 * jax.random.poisson(both[0], 2.0, (n, 6)).astype(float)
+
+    class Jumps(Gaussian):
+        def vary(self, key, parents):
+            return parents + 0.1 * jax.random.poisson(key, 1.0, parents.shape)
+
+    search = Search(Seeded(6), GRID, Jumps(0.5), batch=24, compiled=True).run(3, progress=False)
+    assert search.elites.occupied.any()
 
 
 @pytest.mark.parametrize("seed", [0, 7])

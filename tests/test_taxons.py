@@ -266,6 +266,48 @@ def test_a_domain_without_features_is_told_what_to_give():
     assert search.failures["invalid"] > 3 and np.isfinite(search.axes(search.pool)).all()
 
 
+@pytest.mark.parametrize("axes", [Taxons(chunk=2, epochs=2, hidden=(8,)), Principal(at=(1, 2))], ids=["taxons", "pca"])
+def test_a_candidate_with_other_features_than_the_rest_is_invalid(axes):
+    """None at all, or another number of them, once axes have learnt; the search goes on."""
+
+    class Changing(Spots):
+        count = 0
+
+        def evaluate(self, genomes):
+            found = super().evaluate(genomes)
+            object.__setattr__(self, "count", self.count + 1)
+            shown = {4: None, 5: found.features[:, :3]}.get(self.count, found.features)
+            return Evaluation(found.objective, features=shown)
+
+    search = searched(Gaussian(0.1), domain=Changing(), axes=axes).run(8, progress=False)
+    assert search.failures["invalid"] == 12 and search.summary()["evaluations"] == 48
+
+
+def test_features_of_no_columns_are_none():
+    """Said as of a domain that gives none."""
+
+    class Bare(Spots):
+        def evaluate(self, genomes):
+            return Evaluation(np.ones(len(genomes)), features=np.zeros((len(genomes), 0)))
+
+    with pytest.raises(ValueError, match=r"features=\.\.\..*such as a picture"):
+        searched(domain=Bare()).run(2, progress=False)
+
+
+def test_the_size_of_features_does_not_matter():
+    """Small ones are not taken for constant, constant ones are, and those too large to be squared are refused."""
+    seen, one = halves(40), Taxons(chunk=1, epochs=3, hidden=(8,))
+    for unit in (1e-12, 1e12):
+        learnt = one.learn(KEY, known(seen * unit))
+        np.testing.assert_allclose(
+            learnt(batch_of(seen * unit)), one.learn(KEY, known(seen))(batch_of(seen)), rtol=1e-3
+        )
+    alike = one.learn(KEY, known(np.full((40, 5), 1e6 + 0.1)))
+    assert np.isfinite(alike(batch_of(np.full((3, 5), 1e6 + 0.1)))).all()
+    with pytest.raises(ValueError, match=r"features reach 1e\+160.*scale them"):
+        one.learn(KEY, known(np.where(seen > 0.5, 1e160, 0.0)))
+
+
 def test_surprise_needs_axes_that_have_it():
     """Said at the door, also from inside other operators."""
     for axes in ({}, {"axes": Principal()}):
@@ -288,8 +330,11 @@ def test_a_wrapper_that_does_not_hand_the_axes_on_is_told_so():
 
 def test_settings_that_are_none_are_refused():
     """Each says what was expected."""
-    for settings in ({"dimensions": 0}, {"chunk": 0}, {"hidden": (0,)}, {"epochs": 0}, {"rate": 0.0}):
-        with pytest.raises(ValueError, match="1 or more"):
+    whole = [{"dimensions": 0}, {"dimensions": 2.0}, {"chunk": 0}, {"chunk": 2.5}, {"hidden": (0,)}, {"hidden": 64}]
+    for settings in (*whole, {"epochs": 0}, {"epochs": 1.5}, {"rate": 0.0}, {"rate": np.nan}, {"rate": np.inf}):
+        with pytest.raises(ValueError, match="are whole numbers from 1"):
             Taxons(**settings)
+    with pytest.raises(ValueError, match=r"bounds is qdkit\.axes\.Bounds"):
+        Taxons(bounds=UNIT)
     with pytest.raises(ValueError, match="surprise is 2"):
         Novel(surprise=2)

@@ -22,7 +22,12 @@ class Projection(NamedTuple):
         return mapped(self.layers, np.asarray(features, np.float64))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """float64 `[n, d]`: within 0 and 1 for what lies in the box."""
+        """float64 `[n, d]`: within 0 and 1 for what lies in the box.
+
+        nan where a feature is nan, or where there are not as many as were learnt from, as of who has none.
+        """
+        if np.shape(features)[1] != len(self.layers[0][0]):
+            return np.full((len(features), len(self.low)), np.nan)
         return (self.places(features) - self.low) / (self.high - self.low)
 
     @property

@@ -26,6 +26,7 @@ from .untaught import AROUND_ELITES
 
 BATCH = 128  # rows that a step of Adam looks at
 HELD = 5  # one row of so many is held out
+CONSTANT = 1e-9  # features that are spread by no more than this share of the greatest are all the same
 PATIENCE = 4  # epochs in a row without a smaller error on what is held out, after which training ends
 
 
@@ -80,17 +81,21 @@ class Taxons:
     back: Layers = ()
 
     def __post_init__(self) -> None:
-        if min(self.dimensions, self.chunk, self.epochs, *self.hidden) < 1 or self.rate <= 0:
+        widths = self.hidden if isinstance(self.hidden, tuple) else (0,)
+        numbers = (self.dimensions, self.chunk, self.epochs, *widths)
+        if not all(isinstance(number, int) and number > 0 for number in numbers) or not 0 < self.rate < math.inf:
             raise ValueError(
-                f"dimensions, chunk, hidden and epochs are 1 or more, and rate above 0, not {self.dimensions}, "
-                f"{self.chunk}, {self.hidden}, {self.epochs} and {self.rate}"
+                "dimensions, chunk and epochs are whole numbers from 1, hidden is a tuple of them, and rate above 0, "
+                f"not {self.dimensions}, {self.chunk}, {self.epochs}, {self.hidden} and {self.rate}"
             )
+        if not isinstance(self.bounds, Bounds):
+            raise ValueError(f"bounds is qdkit.axes.Bounds(...), which says around whom the box is, not {self.bounds}")
 
     def __call__(self, batch: Batch) -> np.ndarray:
         """float64 `[n, d]`, from the features of the batch; the middle of the box while nothing is known."""
         if self.now is not None:
             return self.now(batch.features)
-        some = np.isfinite(batch.features).all(1)
+        some = np.isfinite(batch.features).all(1) & (batch.features.shape[1] > 0)
         if batch.ok.any() and not some[batch.ok].any():
             raise ValueError(
                 "these axes are learnt from features, and none of the first candidates has any that are finite: have "
@@ -112,8 +117,11 @@ class Taxons:
             return self
         some = known.some
         drawing, training = jax.random.split(key)
-        centre, spread = some.mean(0), float(some.std())
-        spread = spread if spread > 1e-9 else 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            centre, spread = some.mean(0), float(some.std())
+        if not math.isfinite(spread):
+            raise ValueError(f"features reach {np.abs(some).max():.0e}, too far to be squared: scale them in evaluate")
+        spread = spread if spread > CONSTANT * np.abs(some).max() else 1.0
         if self.now is None:
             coder = self._drawn(drawing, some.shape[1])
         else:

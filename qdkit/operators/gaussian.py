@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from qdkit.elites import double
+from qdkit.keys import quick
 from qdkit.types import Context, Key, Operator, Proposal
 
 from .limits import Limits, Numbers, Outside, check, floats, spread, walls, within
@@ -51,4 +52,4 @@ class Gaussian(Operator):
 
 @partial(jax.jit, static_argnames="outside")
 def _add_noise(key: Key, parents: Any, sigma: Any, low: Any, high: Any, outside: Outside | None) -> jax.Array:
-    return within(parents + sigma * jax.random.normal(key, parents.shape, parents.dtype), low, high, outside)
+    return within(parents + sigma * jax.random.normal(quick(key), parents.shape, parents.dtype), low, high, outside)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from qdkit.elites import double
+from qdkit.keys import quick
 from qdkit.types import Context, Key, Operator, Proposal
 
 from .limits import Limits, Outside, check, floats, walls, within
@@ -56,7 +57,7 @@ class Line(Operator):
 
 @partial(jax.jit, static_argnames="outside")
 def _add_noise(key: Key, parents: Any, iso: Any, line: Any, low: Any, high: Any, outside: Outside | None) -> jax.Array:
-    everywhere, along = jax.random.split(key)
+    everywhere, along = jax.random.split(quick(key))
     x, y = parents[0::2], parents[1::2]
     noise = jax.random.normal(everywhere, x.shape, x.dtype)
     step = jax.random.normal(along, (len(x),) + (1,) * (x.ndim - 1), x.dtype)

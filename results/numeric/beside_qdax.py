@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -301,6 +302,10 @@ def main() -> None:
     asked = tuple(name.lower() for name in sys.argv[1:]) or ("",)
     chosen = [case for case in cases() if case.name.lower().startswith(asked)]
     about = lambda case: {"name": case.name, "numbers": case.numbers, "batch": case.batch}
+    if not (chosen or LOOP.startswith(asked) or asked == ("page",)):
+        sys.exit(f"nothing that is measured begins with {' or '.join(asked)}: name grid, CVT, scan, loop or page")
+    if asked != ("page",) and find_spec("qdax") is None:
+        sys.exit(f"QDax is not in this environment, and has to be in one of its own:\n{__doc__}")
     works = [(partial(added, case), about(case)) for case in chosen]
     if LOOP.startswith(asked):
         works.append((looped, {"name": LOOP}))

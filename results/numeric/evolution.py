@@ -381,4 +381,6 @@ if __name__ == "__main__":
         "first": first,
         "page": page,
     }
+    if len(sys.argv) < 2 or sys.argv[1] not in jobs:
+        sys.exit(f"say what to do: {', '.join(jobs)}\n{__doc__}")
     jobs[sys.argv[1]](*sys.argv[2:])

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qdkit.elites import Added
+from qdkit.keys import quick
 from qdkit.types import Domain, Key
 
 from ..limits import Numbers
@@ -88,7 +89,7 @@ class Arborescence(Pure):
     def ask(self, key: Key, state: Branching, elites: Elites) -> tuple[Branching, jax.Array]:
         begun = partial(self._begun_anew, elites)
         state = jax.lax.cond(state.anew.any(), begun, lambda same: same, state)
-        keys = jax.random.split(key, self.emitters)
+        keys = jax.random.split(quick(key), self.emitters)
         coefficients = jax.vmap(lambda key, strategy: cma.draw(key, strategy, self.batch - 1))(keys, state.strategies)
         slope = jax.vmap(self._gradients)(state.point)
         branches = state.point[:, None] + coefficients @ slope

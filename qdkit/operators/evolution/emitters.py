@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qdkit.elites import Added
+from qdkit.keys import quick
 from qdkit.types import Key
 
 from ..limits import Limits, Numbers, check, spread, walls, within
@@ -98,7 +99,7 @@ class Evolution(Pure):
         return Evolving(self._fresh(mean), direction, every(self.x0 is None), every(0, np.int32), none)
 
     def ask(self, key: Key, state: Evolving, elites: Elites) -> tuple[Evolving, jax.Array]:
-        turning, drawing = jax.random.split(key)
+        turning, drawing = jax.random.split(quick(key))
         begun = partial(self._begun_anew, turning, elites)
         state = jax.lax.cond(state.anew.any(), begun, lambda same: same, state)
         keys = jax.random.split(drawing, self.emitters)
