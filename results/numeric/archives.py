@@ -4,6 +4,7 @@
     python results/numeric/archives.py grid           those whose name begins so: grid, CVT or novelty
     python results/numeric/archives.py page           only the page, from what is known
     python results/numeric/archives.py grid --quick   two rounds, printed only
+    python results/numeric/archives.py --all-cores    short batches, in a process that is not bound to one core
 
 What is measured takes the place of the same archive's lines in `archives.jsonl`, one for each round; the
 page is made of all lines there.
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rounds import Row, here, keep, kinds, places, ratio, read, spread
+from rounds import Row, here, keep, kinds, on_one_core, places, ratio, read, spread
 
 from qdkit.archives import CVT, Grid, Novelty
 from qdkit.elites import Archive
@@ -35,8 +36,8 @@ WORDS = """# Adding to an archive, beside pyribs
 Candidates a CPU-second in thousands: the median of the rounds, with the least and the most. Every round
 gives both libraries the same batches, one library after the other, from an empty archive, qdkit {passes} times
 over, as its time would be too short to tell; the novelty
-archives begin with about 25,000 candidates, and those of a round are nearly all refused. Time is that of
-the process on all its cores. qdkit counts in float32, as in its compiled runs, and pyribs in float64,
+archives begin with about 25,000 candidates, and those of a round are nearly all refused. The process is
+bound to one core. qdkit counts in float32, as in its compiled runs, and pyribs in float64,
 each by its default. qdkit is measured twice: as a compiled loop uses it, with candidates on the device
 and `update`; and with numpy arrays and `add`, which keeps the elites that it was given, and so copies
 all cells at every call. The target is for the first of these. The last column is the first call, which
@@ -45,10 +46,19 @@ are spread by k-means.
 
 {table}
 
-{verdict}{cells}
+{verdict}{cells}{free}
 
 {machine} `python results/numeric/archives.py` measures all this and writes this page.
 """
+FREE = """
+
+## On all cores
+
+Short batches again, in a process that is not bound: XLA hands parts of a call to other threads, which wait for more by
+spinning. That takes up to twice the CPU, and no less time by the clock.
+
+{table}"""
+SHORT = 64  # rows of a batch that is measured on all cores too
 CELLS = """
 
 The cell of a CVT is the nearest centroid's, and brute force in float64 says the same of {told}. Where the
@@ -226,8 +236,10 @@ def page() -> str:
     lines, cells = kinds(read(ROWS, what="add"), "archive", "numbers", "batch"), read(ROWS, what="cells")
     told = " and ".join(f"{row['equal']:,} of {row['points']:,} points ({row['archive']})" for row in cells)
     exact = CELLS.format(told=told, worst=max(row["worst"] for row in cells)) if cells else ""
-    table = "\n".join([HEAD, *map(line, lines)])
-    return WORDS.format(passes=PASSES, table=table, verdict=verdict(lines), cells=exact, machine=places(read(ROWS)))
+    table = lambda lines: "\n".join([HEAD, *map(line, lines)])
+    unbound = kinds(read(ROWS, what="all cores"), "archive", "numbers", "batch")
+    told = {"verdict": verdict(lines), "cells": exact, "free": FREE.format(table=table(unbound)) if unbound else ""}
+    return WORDS.format(passes=PASSES, table=table(lines), machine=places(read(ROWS)), **told)
 
 
 def main() -> None:
@@ -235,16 +247,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", default=[""], help="how the names of what is measured begin, or page")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--all-cores", action="store_true", help="short batches alone, in a process that is not bound")
     asked = parser.parse_args()
+    what = "all cores" if asked.all_cores else "add"
+    if not asked.all_cores:
+        on_one_core()
     chosen = lambda name: name.lower().startswith(tuple(start.lower() for start in asked.names))
     if not any(chosen(name) for name in ("page", *(case.name for case in cases()))):
         parser.error(f"nothing that is measured begins with {' or '.join(asked.names)}: name grid, CVT or novelty")
-    for case in filter(lambda case: chosen(case.name), cases()):
-        rows = measured(case, 2 if asked.quick else ROUNDS)
+    for case in (case for case in cases() if chosen(case.name) and (what == "add" or case.batch == SHORT)):
+        rows = [row | {"what": what} for row in measured(case, 2 if asked.quick else ROUNDS)]
         print(line(rows), flush=True)
         if not asked.quick:
-            keep(ROWS, rows, what="add", archive=case.name, numbers=case.dim, batch=case.batch)
-    for cells in (1_000, 10_000) if not asked.quick else ():
+            keep(ROWS, rows, what=what, archive=case.name, numbers=case.dim, batch=case.batch)
+    for cells in () if asked.quick or asked.all_cores else (1_000, 10_000):
         if chosen(name := f"CVT {cells:,}"):
             keep(ROWS, [compared(cells)], what="cells", archive=name)
     if not asked.quick:

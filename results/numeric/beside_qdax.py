@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from evolution import BATCH, GRID, SHORT, SPHERE, scan
-from rounds import Row, here, keep, kinds, places, ratio, read, spread
+from rounds import Row, here, keep, kinds, on_one_core, places, ratio, read, spread
 
 from qdkit.archives import CVT, Grid
 from qdkit.elites import Archive
@@ -196,8 +196,8 @@ def their_loop() -> tuple[Callable[[int], Any], Callable[[int], Any]]:
 PAGE = """# Beside QDax
 
 Written by `beside_qdax.py` from `qdax.jsonl`; no figure here was typed by hand. Both libraries run in one process, in
-turns, in float32, and time is CPU-seconds of that process. Medians of {rounds} rounds, with the least and the most;
-the ratio is that of the medians, and beside it the least and the most of a round.
+turns, in float32, bound to one core, and time is CPU-seconds of that process. Medians of {rounds} rounds, with the
+least and the most; the ratio is that of the medians, and beside it the least and the most of a round.
 
 ## Adding to cells
 
@@ -306,6 +306,7 @@ def main() -> None:
         sys.exit(f"nothing that is measured begins with {' or '.join(asked)}: name grid, CVT, scan, loop or page")
     if asked != ("page",) and find_spec("qdax") is None:
         sys.exit(f"QDax is not in this environment, and has to be in one of its own:\n{__doc__}")
+    on_one_core()
     works = [(partial(added, case), about(case)) for case in chosen]
     if LOOP.startswith(asked):
         works.append((looped, {"name": LOOP}))

@@ -81,16 +81,16 @@ def races() -> list[Race]:
     ]
 
 
-def archives(start: str, aim: float, how: str) -> list[tuple[float, float, float]]:
+def archives(start: str, aim: float, how: str, what: str = "add") -> list[tuple[float, float, float]]:
     """Archives whose name begins so, beside those of pyribs, as far as they have this aim; by `update` or by `add`."""
-    rows = [row for row in read(ARCHIVES, what="add", target=aim) if row["archive"].startswith(start)]
+    rows = [row for row in read(ARCHIVES, what=what, target=aim) if row["archive"].startswith(start)]
     return beside(rows, how, "pyribs")
 
 
 def copied(start: str, aim: float) -> str:
-    """What the same archives come to by `add`."""
-    cases = archives(start, aim, "add")
-    return f"by `add` {span([middle for middle, _, _ in cases])}" if cases else ""
+    """What the same archives come to by `add`; and on all cores, where that was measured."""
+    told = {"by `add`": archives(start, aim, "add"), "unbound": archives(start, aim, "update", "all cores")}
+    return "; ".join(f"{how} {span([middle for middle, _, _ in cases])}" for how, cases in told.items() if cases)
 
 
 def loops(algorithm: str) -> list[tuple[float, float, float]]:
@@ -206,12 +206,13 @@ def compilations() -> Iterator[Aim]:
 PAGE = """# Numbers: archives, loops and strategies beside pyribs and QDax
 
 Written by `page.py` from what the scripts beside it measured; no figure here was typed by hand but what was aimed at.
-Ratios are of candidates a CPU-second of one process, medians of interleaved rounds; a line with several cases says
-the least and the most of them, and how many reach the aim. A line is met when all its cases are. The page behind it has
+Ratios are of candidates a CPU-second of one process, medians of interleaved rounds; a line with several cases says the
+least and the most of them, and how many reach the aim. A line is met when all its cases are. The page behind it has
 each case with its spread. What is added to an archive is added by `update`, as a loop does it, in the memory of the
-elites that it has no more use for; `add` leaves them as they are, and so copies all cells at every call. Scores are
-means over seeds with their deviation, and met where they are below the published mean by no more than is said, or than
-seed noise, 2 √(s² + σ²) of the deviations of ours and theirs.
+elites that it has no more use for; `add` leaves them as they are, and so copies all cells at every call. The process
+is bound to one core, or unbound where that is said. Scores are means over seeds with their deviation, and met where
+they are below the published mean by no more than is said, or than seed noise, 2 √(s² + σ²) of the deviations of ours
+and theirs.
 
 | | aimed at | measured | | |
 |---|---|---|---|---|
