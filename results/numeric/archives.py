@@ -61,7 +61,8 @@ spinning. That takes up to twice the CPU, and no less time by the clock.
 SHORT = 64  # rows of a batch that is measured on all cores too
 CELLS = """
 
-The cell of a CVT is the nearest centroid's, and brute force in float64 says the same of {told}. Where the
+The cell of a CVT is the nearest centroid's, and brute force in float64 says the same of {told}.{apart}"""
+APART = """ Where the
 two differ, the centroid that was taken is farther than the nearest by {worst:.0e} of the distance at most:
 they are ties in float32."""
 WHY = {
@@ -235,7 +236,8 @@ def page() -> str:
     """The page, of every line in `archives.jsonl`."""
     lines, cells = kinds(read(ROWS, what="add"), "archive", "numbers", "batch"), read(ROWS, what="cells")
     told = " and ".join(f"{row['equal']:,} of {row['points']:,} points ({row['archive']})" for row in cells)
-    exact = CELLS.format(told=told, worst=max(row["worst"] for row in cells)) if cells else ""
+    worst = max((row["worst"] for row in cells), default=0.0)
+    exact = CELLS.format(told=told, apart=APART.format(worst=worst) if worst else "") if cells else ""
     table = lambda lines: "\n".join([HEAD, *map(line, lines)])
     unbound = kinds(read(ROWS, what="all cores"), "archive", "numbers", "batch")
     told = {"verdict": verdict(lines), "cells": exact, "free": FREE.format(table=table(unbound)) if unbound else ""}

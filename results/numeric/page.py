@@ -210,9 +210,9 @@ Ratios are of candidates a CPU-second of one process, medians of interleaved rou
 least and the most of them, and how many reach the aim. A line is met when all its cases are. The page behind it has
 each case with its spread. What is added to an archive is added by `update`, as a loop does it, in the memory of the
 elites that it has no more use for; `add` leaves them as they are, and so copies all cells at every call. The process
-is bound to one core, or unbound where that is said. Scores are means over seeds with their deviation, and met where
-they are below the published mean by no more than is said, or than seed noise, 2 √(s² + σ²) of the deviations of ours
-and theirs.
+of archives and of QDax is bound to one core, or unbound where that is said. Scores are means over seeds with their
+deviation, and met where they are below the published mean by no more than is said, or than seed noise, 2 √(s² + σ²) of
+the deviations of ours and theirs.
 
 | | aimed at | measured | | |
 |---|---|---|---|---|
