@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import math
 import os
 import signal
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from qdkit.exchange import read, write
 from qdkit.judgements import FILE, LONGEST, QUESTIONS, SOURCES, WITHDRAWN, Judgements, Reply, standing
-from qdkit.ledger import DamagedRun
+from qdkit.ledger import DamagedRun, connect
 
 TRIPLET = Reply(0, "triplet", (7, 4, 9), 1, (0, 2, 1), "ann", seconds=2.5, rationale="the same bend")
 ANSWERS = {
@@ -328,3 +329,27 @@ def test_an_import_is_whole_or_not_at_all(store):
     with pytest.raises(ValueError, match="withdraws judgement 4, and no row before it"):
         store.extend([TRIPLET, lost])
     assert store.since(0) == []
+
+
+def test_a_store_that_nobody_closed_closes_its_file_when_it_is_gone(tmp_path):
+    """Both connections, the one that reads and the one that writes."""
+    store = Judgements(tmp_path)
+    store.add(TRIPLET)
+    store.since(0)
+    connections = [store._writable, store._readable]
+    del store
+    gc.collect()
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("select 1")
+
+
+def test_what_is_no_database_is_not_held_open(tmp_path, monkeypatch):
+    """The connection that found it out is closed."""
+    (tmp_path / "run.db").write_bytes(b"not a database, and longer than the header of one " * 9)
+    opened, connect_to = [], sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(connect_to(*a, **k)) or opened[-1])
+    with pytest.raises(DamagedRun):
+        connect(tmp_path / "run.db")
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("select 1")
