@@ -20,8 +20,8 @@ FEWEST = 8  # boxes along an axis: with fewer, those around a place are most of 
 PACKED = 2**31  # a box and a point of it are sorted as one int32
 STRIDE = 16  # points of a run that are measured at the same time
 AGAIN = 64  # places for which all points are measured at the same time
-LONG = 32  # a run is long if it is more than this part of all points, and not short
-SHORT = 64
+LONG = 32  # a run that holds one in so many of all points is too long to go through, if it is not
+SHORT = 64  # as short as this anyhow
 BLOCK = 64  # points that are left out together where the nearest of them is too far; and such blocks
 TOGETHER = 1024  # places that are held against blocks at the same time
 
@@ -35,7 +35,7 @@ def neighbours(places: jax.Array, points: jax.Array, count: jax.Array, k: int) -
     along = lambda count: (count * even) ** (1 / points.shape[1])  # boxes, for points that are spread evenly
     most = min(int(along(len(points))), math.isqrt(PACKED // len(points) - 1))
     if most < FEWEST:
-        index, away = nearest(places, points, count, k)
+        index, away = measured(places, points, count, k)
         return index[:, 0], away.T
     boxes = _boxed(points, count, jnp.clip(along(count), 1, most).astype(jnp.int32), most)
     closest, away, sure = _around(boxes, places, k)
@@ -44,7 +44,7 @@ def neighbours(places: jax.Array, points: jax.Array, count: jax.Array, k: int) -
         sure, closest, away = state
         unsure, rows = jax.lax.top_k((~sure).astype(jnp.int32), min(len(sure), AGAIN))
         rows = jnp.where(unsure > 0, rows, len(sure))
-        index, far = nearest(places[rows], points, count, k)
+        index, far = measured(places[rows], points, count, k)
         put = lambda old, new: old.at[..., rows].set(new, mode="drop")
         return put(sure, True), put(closest, index[:, 0]), put(away, far.T)
 
@@ -58,7 +58,7 @@ def inserted(away: jax.Array, far: jax.Array) -> jax.Array:
     return jnp.minimum(away, jnp.maximum(beside, far[None]))
 
 
-def nearest(places: jax.Array, points: jax.Array, count: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+def measured(places: jax.Array, points: jax.Array, count: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     """The `k` nearest of the first `count` of `points` `[p, d]` to each of `places` `[n, d]`, and how far.
 
     int32 and float `[n, k]`: the nearest first, of equals the first; at an infinite distance where there are fewer.

@@ -32,8 +32,8 @@ def quick(key: Key) -> Key:
 
     Elsewhere, or with another generator than jax's default, it is the key that was given.
     """
-    usual = jax.config.values.get("jax_threefry_partitionable", True)
-    if jax.default_backend() != "cpu" or str(jax.random.key_impl(key)) != "threefry2x32" or not usual:
+    counted = jax.config.values.get("jax_threefry_partitionable", True)  # as `_counted` does it, or in the older way
+    if jax.default_backend() != "cpu" or str(jax.random.key_impl(key)) != "threefry2x32" or not counted:
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=QUICK)
 

