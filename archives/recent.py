@@ -1,26 +1,40 @@
-"""A pool of the last that were good and new enough, as searches by example draw from (the baselines of QDAIF)."""
+"""A pool of the latest candidates that were good and novel enough.
+
+The baselines of QDAIF draw the examples of their prompts from such a pool.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qdkit.elites import NEW, NOWHERE, REJECTED, Added, Elites, fit
+from qdkit.core.elites import NEW, NOWHERE, REJECTED, Added, Elites, can_enter
+from qdkit.core.shapes import check_columns
 
+from .axis_edges import check_precision
+from .checks import checked_integer, checked_real
 from .unstructured import Unstructured
 
-RISE, RISE_AFTER = 1.05, 3  # of the threshold, and after how many in a row that came in; as in QDAIF
-FALL, FALL_AFTER = 0.95, 21  # and that did not
+# The factors by which the threshold changes, and after how many rows in a row that entered or did
+# not, as in QDAIF.
+_RISE, _RISE_AFTER = 1.05, 3
+_FALL, _FALL_AFTER = 0.95, 21
 
 
-class Pool(NamedTuple):
-    """How a pool stands: how many ever came in, its threshold, and how many in a row came in or did not."""
+class _PoolState(NamedTuple):
+    """The state of a pool beside its elites; files of compiled runs have the names of its fields.
+
+    came: how many candidates ever entered.
+    threshold: the novelty that a candidate must exceed.
+    accepted, refused: how many in a row entered, or did not, since the threshold last changed.
+    """
 
     came: jax.Array
     threshold: jax.Array
@@ -31,24 +45,35 @@ class Pool(NamedTuple):
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=(),
-    meta_fields=("dimensions", "capacity", "neighbours", "names", "least", "threshold", "edges", "free"),
+    meta_fields=(
+        "dimensions",
+        "capacity",
+        "neighbours",
+        "names",
+        "least",
+        "threshold",
+        "edges",
+        "free",
+    ),
 )
 @dataclass(frozen=True)
 class Recent(Unstructured):
-    """Keeps the last `capacity` that came in; the oldest goes first, however good it is.
+    """Keeps the last `capacity` candidates that entered; the oldest leaves first, however good.
 
-    least: what an objective must be above to come in; anything, where left out.
-    threshold: what the mean distance to the `neighbours` nearest must be above, at first; 0 for no such rule. It is
-      multiplied by 1.05 after 3 in a row that came in, and by 0.95 after 21 in a row that did not (novelty
-      search in judgement space, Bradley et al. 2023).
-    free: how many come in at first, whatever they are, such as the seeds.
-    edges: for each axis the edges of cells that are to count as equally wide: distances are measured on axes
-      stretched so, linearly between the edges. The axes as they are where left out.
+    least: an objective must be above it to enter; any may enter where left out.
+    threshold: the mean distance to the `neighbours` nearest must be above it at first; 0 for no
+      such rule. It is multiplied by 1.05 after 3 candidates in a row that entered, and by 0.95
+      after 21 in a row that did not (novelty search in judgement space, Bradley et al. 2023).
+    free: the number of first candidates that enter whatever they are, such as the seeds.
+    edges: for each axis the edges of cells that count as equally wide. Distances are measured on
+      axes stretched accordingly, linearly between the edges. The axes are as they are where left
+      out.
 
-    The rows of a batch come one after another. `Added.status` is `NEW` for who comes in, `Added.value` the
-    objective. What this keeps are examples to write by; a map of what was found is made afterwards.
+    The rows of a batch come one after another. `Added.status` is `NEW` for a row that enters, and
+    `Added.value` the objective. The pool holds examples for prompts; a map of the elites is made
+    afterwards.
 
-    Raises ValueError for settings that are none.
+    Raises ValueError for invalid settings.
     """
 
     capacity: int = 100
@@ -60,74 +85,127 @@ class Recent(Unstructured):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.threshold) and self.threshold >= 0):
-            raise ValueError(f"threshold is {self.threshold}: a distance is needed, or 0 for none")
+        needed = "a distance is needed, or 0 for none"
+        threshold = checked_real("threshold", self.threshold, needed)
+        if threshold < 0:
+            raise ValueError(f"threshold is {self.threshold}: {needed}")
+        needed = "a number is needed, or -inf for none"
+        least = checked_real("least", self.least, needed, finite=False)
         edges = tuple(tuple(map(float, axis)) for axis in self.edges)
         if edges and len(edges) != self.dimensions:
-            raise ValueError(f"edges has {len(edges)} entries for {self.dimensions} axes: give one for each, or none")
-        object.__setattr__(self, "edges", edges)
+            raise ValueError(
+                f"edges has {len(edges)} entries for {self.dimensions} axes: give one for each, "
+                "or none"
+            )
+        for axis, numbers in enumerate(edges):
+            rising = len(numbers) >= 2 and all(a < b for a, b in pairwise(numbers))
+            if not rising or not all(map(math.isfinite, numbers)):
+                raise ValueError(
+                    f"edges[{axis}] is {numbers}: finite numbers, each greater than the one "
+                    "before, are needed"
+                )
+        settings = {
+            "threshold": threshold,
+            "least": least,
+            "edges": edges,
+            "free": checked_integer("free", self.free, 0),
+        }
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
 
     def init(self, payload: Any = 0) -> Elites:
-        """An empty pool."""
-        came, accepted, refused = (jnp.zeros((), jnp.int32) for _ in range(3))  # a buffer each, as they are given away
-        return replace(super().init(payload), state=Pool(came, jnp.array(self.threshold, float), accepted, refused))
+        """Returns an empty pool."""
+        # three buffers, as `update` donates each of them
+        entered, accepted, refused = (jnp.zeros((), jnp.int32) for _ in range(3))
+        state = _PoolState(entered, jnp.array(self.threshold, float), accepted, refused)
+        return replace(super().init(payload), state=state)
+
+    def refusal(self, objective: float, descriptor: np.ndarray) -> str:
+        """Returns why a candidate cannot enter, also where its objective is not above `least`."""
+        if objective <= self.least and not self.free:
+            return (
+                f"its objective {objective} is not above least, {self.least}: give a lower one, "
+                "or let some in free"
+            )
+        return super().refusal(objective, descriptor)
 
     def stretched(self, descriptor: Any) -> jax.Array:
-        """float `[n, d]`: places on axes along which the cells between `edges` are equally wide, from 0 to 1."""
-        place = jnp.asarray(descriptor)
+        """Returns the descriptors on the stretched axes, float `[n, d]`.
+
+        Along these axes the cells between `edges` are equally wide, from 0 to 1.
+        """
+        descriptor = jnp.asarray(descriptor)
         if not self.edges:
-            return place
-        along = [
-            jnp.interp(place[:, axis], np.asarray(edges), np.linspace(0, 1, len(edges)))
-            for axis, edges in enumerate(self.edges)
-        ]
-        return jnp.stack(along, 1)
+            return descriptor
+        return jnp.stack([self._along(axis, descriptor[:, axis]) for axis in range(self.axes)], 1)
+
+    def _along(self, axis: int, value: jax.Array) -> jax.Array:
+        """Returns the position along an axis, float `[n]`, from 0 to 1, linear between edges.
+
+        `jnp.interp` fails for narrow cells.
+        """
+        dtype, cells = jax.dtypes.canonicalize_dtype(np.float64), len(self.edges[axis]) - 1
+        check_precision(self.names[axis], np.asarray(self.edges[axis]), dtype)
+        edges, value = jnp.asarray(np.asarray(self.edges[axis], dtype)), value.astype(dtype)
+        cell = jnp.clip(jnp.searchsorted(edges, value, side="right") - 1, 0, cells - 1)
+        share = (value - edges[cell]) / (edges[cell + 1] - edges[cell])
+        return (cell + jnp.clip(share, 0, 1)) / cells
 
     def insert(
-        self, elites: Elites, cell: jax.Array, objective: jax.Array, descriptor: jax.Array, payload: Any
+        self,
+        elites: Elites,
+        cell: jax.Array,
+        objective: jax.Array,
+        descriptor: jax.Array,
+        payload: Any,
     ) -> tuple[Elites, Added]:
-        """Each row in its turn; see the class."""
+        """Inserts the rows one after another; see the class."""
+        check_columns(elites, objective, descriptor, payload, cell)
         objective, descriptor = (
-            new.astype(old.dtype) for new, old in ((objective, elites.objective), (descriptor, elites.descriptor))
+            new.astype(old.dtype)
+            for new, old in ((objective, elites.objective), (descriptor, elites.descriptor))
         )
-        known, good = fit(cell, objective, descriptor), objective > self.least
+        valid, good = can_enter(cell, objective, descriptor), objective > self.least
 
-        def come(kept: Elites, row: Any) -> tuple[Elites, tuple[jax.Array, jax.Array]]:
-            known, good, *columns = row
-            state: Pool = kept.state
-            new = (self.threshold == 0) | (self._novelty(kept, columns[1]) > state.threshold)
-            enters = known & ((good & new) | (state.came < self.free))
-            at = jnp.where(enters, state.came % self.capacity, self.capacity)
-            put = lambda old, new: old.at[at].set(new.astype(old.dtype), mode="drop")
+        def insert_row(pool: Elites, row: Any) -> tuple[Elites, tuple[jax.Array, jax.Array]]:
+            valid, good, *columns = row
+            state: _PoolState = pool.state
+            novel = (self.threshold == 0) | (self._novelty(pool, columns[1]) > state.threshold)
+            enters = valid & ((good & novel) | (state.came < self.free))
+            slot = jnp.where(enters, state.came % self.capacity, self.capacity)
+            put = lambda old, new: old.at[slot].set(new.astype(old.dtype), mode="drop")
             after = replace(
-                kept,
-                objective=put(kept.objective, columns[0]),
-                descriptor=put(kept.descriptor, columns[1]),
-                payload=jax.tree.map(put, kept.payload, columns[2]),
-                state=_after(state, enters),
+                pool,
+                objective=put(pool.objective, columns[0]),
+                descriptor=put(pool.descriptor, columns[1]),
+                payload=jax.tree.map(put, pool.payload, columns[2]),
+                state=_next_state(state, enters),
             )
-            return after, (enters, at)
+            return after, (enters, slot)
 
-        elites, (enters, at) = jax.lax.scan(come, elites, (known, good, objective, descriptor, payload))
+        rows = valid, good, objective, descriptor, payload
+        elites, (enters, slot) = jax.lax.scan(insert_row, elites, rows)
         status = jnp.where(enters, NEW, REJECTED).astype(jnp.int32)
-        value = jnp.where(known, objective, jnp.nan)
-        return elites, Added(status, value, jnp.where(enters, at, NOWHERE).astype(jnp.int32))
+        value = jnp.where(valid, objective, jnp.nan)
+        return elites, Added(status, value, jnp.where(enters, slot, NOWHERE).astype(jnp.int32))
 
-    def _novelty(self, kept: Elites, descriptor: jax.Array) -> jax.Array:
-        """The mean distance to the nearest that are kept; infinite where there are none."""
-        here, there = self.stretched(descriptor[None]), self.stretched(kept.descriptor)
-        far = jnp.where(kept.occupied, jnp.sqrt(((there - here) ** 2).sum(1)), jnp.inf)
+    def _novelty(self, pool: Elites, descriptor: jax.Array) -> jax.Array:
+        """Returns the mean distance to the nearest elites; infinite where there are none."""
+        here, others = self.stretched(descriptor[None]), self.stretched(pool.descriptor)
+        far = jnp.where(pool.occupied, jnp.sqrt(((others - here) ** 2).sum(1)), jnp.inf)
         nearest = jnp.sort(far)[: self.neighbours]
         known = jnp.isfinite(nearest)
-        return jnp.where(known.any(), jnp.where(known, nearest, 0).sum() / jnp.maximum(known.sum(), 1), jnp.inf)
+        mean = jnp.where(known, nearest, 0).sum() / jnp.maximum(known.sum(), 1)
+        return jnp.where(known.any(), mean, jnp.inf)
 
 
-def _after(state: Pool, enters: jax.Array) -> Pool:
+def _next_state(state: _PoolState, enters: jax.Array) -> _PoolState:
+    """Returns the state after one more row."""
     accepted = jnp.where(enters, state.accepted + 1, 0)
     refused = jnp.where(enters, 0, state.refused + 1)
-    rises, falls = accepted >= RISE_AFTER, refused >= FALL_AFTER
-    threshold = state.threshold * jnp.where(rises, RISE, jnp.where(falls, FALL, 1.0))
-    return Pool(
+    rises, falls = accepted >= _RISE_AFTER, refused >= _FALL_AFTER
+    threshold = state.threshold * jnp.where(rises, _RISE, jnp.where(falls, _FALL, 1.0))
+    return _PoolState(
         state.came + enters.astype(jnp.int32),
         threshold.astype(state.threshold.dtype),
         jnp.where(rises, 0, accepted).astype(jnp.int32),

@@ -1,11 +1,11 @@
-"""Archives without cells: what is kept lies where it fell, and distances decide who stays.
+"""Archives without cells, in which distances decide which candidates stay.
 
-    Novelty(axes, threshold)     whoever is far enough from all that is kept
-    Dominated(axes, capacity)    a fixed number, of which those go that are near to better ones
-    Recent(axes, capacity)       the last that came in, if they were good and new enough
+    Novelty(axes, threshold)            every candidate that is far enough from all elites
+    DominatedNovelty(axes, capacity)    a fixed number of candidates, far from better ones
+    Recent(axes, capacity)              the latest candidates that were good and novel enough
 
-All have `capacity` places, so that arrays keep their shape. Coverage is the share of the places that
-are taken, and the QD score counts every elite.
+Each has `capacity` slots, so that arrays keep their shape. Coverage is the share of the slots that
+are filled, and the QD score counts every elite.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qdkit.elites import NOWHERE, Archive
+from qdkit.core.elites import NOWHERE, Archive
+from qdkit.core.shapes import check_descriptor
+
+from .checks import checked_integer
 
 
 @dataclass(frozen=True)
 class Unstructured(Archive):
-    """`capacity` places for candidates of `dimensions` axes, anywhere.
+    """`capacity` slots for candidates anywhere in a space of `dimensions` axes.
 
-    dimensions: how many axes a descriptor has. Distances are Euclidean, so the axes should be of one scale.
+    dimensions: the number of descriptor axes. Distances are Euclidean, so the axes should be of
+      one scale.
+    capacity: the number of slots.
+    neighbours: the number of nearest candidates whose distances count.
     names: what the axes measure, for plots and tables.
     """
 
@@ -37,30 +43,36 @@ class Unstructured(Archive):
 
     def __post_init__(self) -> None:
         for name in ("dimensions", "capacity", "neighbours"):
-            value = getattr(self, name)
-            if value != int(value) or value < 1:
-                raise ValueError(f"{name} is {value}: a whole number from 1 is needed")
+            object.__setattr__(self, name, checked_integer(name, getattr(self, name)))
         if self.neighbours > self.capacity:
-            raise ValueError(f"neighbours is {self.neighbours}, of which {self.capacity} places cannot have as many")
+            raise ValueError(
+                f"neighbours is {self.neighbours}, more than the capacity, {self.capacity}: give "
+                "fewer neighbours or a larger capacity"
+            )
         names = tuple(self.names) or tuple(f"axis {i}" for i in range(self.dimensions))
         if len(names) != self.dimensions:
-            raise ValueError(f"names has {len(names)} entries for {self.dimensions} axes: name all of them or none")
+            raise ValueError(
+                f"names has {len(names)} entries for {self.dimensions} axes: name all of them or "
+                "none"
+            )
         object.__setattr__(self, "names", names)
 
     @property
     def cells(self) -> int:
-        """How many places there are."""
+        """The number of slots."""
         return self.capacity
 
     @property
     def axes(self) -> int:
-        """How many numbers make a descriptor."""
+        """The number of descriptor axes."""
         return self.dimensions
 
     def cell(self, descriptor: Any) -> jax.Array:
-        """int32 `[n]`: 0, as space is not divided; `NOWHERE` for what is not finite."""
-        return jnp.where(jnp.isfinite(jnp.asarray(descriptor)).all(1), 0, NOWHERE).astype(jnp.int32)
+        """Returns 0 for each finite descriptor and `NOWHERE` for the others, int32 `[n]`."""
+        descriptor = jnp.asarray(descriptor)
+        check_descriptor(descriptor, self.axes)
+        return jnp.where(jnp.isfinite(descriptor).all(1), 0, NOWHERE).astype(jnp.int32)
 
     @abc.abstractmethod
     def insert(self, elites: Any, cell: Any, objective: Any, descriptor: Any, payload: Any) -> Any:
-        """Who stays."""
+        """Inserts a batch; the subclass defines which candidates stay."""

@@ -1,11 +1,13 @@
-"""Programs as a domain: what runs in the sandbox is scored by a referee that the program never meets.
+"""Programs as a domain: candidates run in a sandbox, and a referee outside scores their output.
 
-    packing = Program({"seed.py": text}, "seed.py:solve", "Pack 26 circles.", referee, arguments=(26,))
+    packing = Program(
+        {"seed.py": text}, "seed.py:solve", "Pack 26 circles.", referee, arguments=(26,)
+    )
 
-A genome is a mapping path -> text. The first program says by its `EVOLVE-BLOCK` marks what may
-change. Each candidate runs in a process of its own, behind walls, and hands back a value; the
-referee, which is the user's own code and runs here, scores that value and nothing else.
-`Program.folder` reads all of it from a folder.
+A genome is a mapping path -> text. The `EVOLVE-BLOCK` marks of the first program delimit what may
+change. Each candidate runs in a sandboxed process of its own and returns a value. The referee,
+which is the user's own code and runs in this process, scores that value and nothing else.
+`Program.folder` reads a domain from a folder.
 """
 
 from __future__ import annotations
@@ -14,62 +16,83 @@ import hashlib
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from qdkit.flow import Failure
-from qdkit.plain import to_json, visible
-from qdkit.programs import MEASURES, Files, changed_outside, form, measures
-from qdkit.sandbox import Ran, Sandbox, in_words
-from qdkit.sandbox.inside import wire
-from qdkit.types import Evaluation, Key, Outcome
+from qdkit.core.evaluating import Failure
+from qdkit.core.jsonable import terminal_safe, to_json
+from qdkit.core.time_limits import Abandoned, map_in_threads
+from qdkit.core.types import Evaluation, Key, Outcome
+from qdkit.domains.folder import read_folder
+from qdkit.domains.mathematics.problem import RefereeScore
+from qdkit.domains.referee import Referee, call_referee, referee_score
+from qdkit.domains.settings import LARGEST, check_settings
+from qdkit.programs.sandbox import Ran, Sandbox, isolation_in_words
+from qdkit.programs.sandbox.inside import wire
+from qdkit.programs.syntax import (
+    PROGRAM_MEASURES,
+    Files,
+    changed_outside,
+    form,
+    measures,
+    too_long,
+)
+from qdkit.runs import sources
 
-from .door import LARGEST, check
-from .folder import read
-from .problem import Score
-from .referee import Referee, called, refereed
-
-SHOWN = 1000  # characters of what a candidate printed that are kept in its notes
-DRAWN = 32  # programs whose outcome is kept for drawing
+_MAX_PRINTED = 1000  # characters of a candidate's printed output in its notes
+_CACHED_RUNS = 32  # programs whose result is cached for drawing
 
 
-class Held:
-    """What an entry is called with at a level that the search never sees; a ledger says its digest alone."""
+class HeldOutSplit:
+    """The arguments of a program on data that the search never sees.
 
-    def __init__(self, arguments: Sequence[Any] | Held):
-        self.arguments: tuple[Any, ...] = tuple(arguments.arguments if isinstance(arguments, Held) else arguments)
+    A ledger holds only their digest.
+    """
+
+    def __init__(self, arguments: Sequence[Any] | HeldOutSplit):
+        self.arguments: tuple[Any, ...] = tuple(
+            arguments.arguments if isinstance(arguments, HeldOutSplit) else arguments
+        )
 
     def __repr__(self) -> str:
-        message = wire.encode(list(self.arguments), LARGEST)
+        message = wire.pack_message(list(self.arguments), LARGEST)
         return f"held out, sha256 {hashlib.sha256(message).hexdigest()}"
 
 
 @dataclass(frozen=True)
 class Program:
-    """Programs that answer a task.
+    """Programs that solve a task.
 
     files: the program to start from. Text outside its EVOLVE-BLOCK marks cannot change; a file
       without marks may change as a whole.
     entry: the function that is called, such as "seed.py:solve".
-    task: what the program is to do, in words, for a language model.
-    referee: takes what the entry returned, which may be anything, and gives its score: a number, a
-      tuple (objective, descriptor) or (objective, descriptor, notes), a `Score`, or an `Evaluation`
-      of one. What it raises fails the candidate.
-    bounds, names: of the descriptor, as in `Grid`. A name of `qdkit.programs.MEASURES` ("lines", "nodes",
-      "depth", "imports", "call_depth", ...) is counted in the program; the others are the referee's, in its order.
-    arguments: what the entry is called with.
-    validation, lockbox: what it is called with at these levels (see `qdkit.levels`), where there is data
-      that the search is not to see. The referee is then called as `referee(output, level=...)`, with
-      "search", "validation" or "lockbox". No program meets such data before that level is asked for.
+    task: the task in words, for a language model.
+    referee: takes the value that the entry returned, which may be anything, and returns its score:
+      a number, a tuple (objective, descriptor) or (objective, descriptor, notes), a
+      `RefereeScore`, or an `Evaluation` of one candidate. If it raises an error, the candidate
+      fails.
+    bounds, names: of the descriptor, as in `Grid`. A name of
+      `qdkit.programs.syntax.PROGRAM_MEASURES`
+      ("lines", "nodes", "depth", "imports", "call_depth", ...) is measured in the program; the
+      others are values of the referee, in its order.
+    arguments: the arguments of the entry.
+    validation, lockbox: the arguments of the entry for the validation and the test split (see
+      `qdkit.runs.holdout`), data that the search does not see. The referee is then called as
+      `referee(output, level=...)`, with "search", "validation" or "lockbox". No program receives
+      such data before a score at that level is requested.
     floor: the objective from which the QD score counts.
-    shape: cells along each axis, for the command line; about 2,500 in all where left out.
-    draws: `draws(output, ax)`, a picture of an output; where left out, a picture is the program's text.
+    shape: cells along each axis, for the command line; by default about 2,500 in all.
+    draws: `draws(output, ax)`, which draws an output; by default the text of the program is drawn.
     seconds, memory, sandbox, preload, workers: as in `Sandbox`.
+    referee_seconds: how long the referee may take over one output; after that the candidate times
+      out. The referee runs in this process, where a call that does not end cannot be stopped: it
+      stays behind in its thread.
 
-    Raises ValueError for an entry that is in no file, marks that do not pair, and bounds without names.
+    Raises ValueError, with file and line, for an entry that is in no Python file, for marks that
+    do not pair, for text that resembles a mark and is none, and for bounds without names. A
+    candidate may have 200,000 characters, or twice as many as `files`.
     """
 
     files: Files
@@ -79,167 +102,282 @@ class Program:
     bounds: tuple[Any, ...] = ((0, 600), (0, 30))
     names: tuple[str, ...] = ("nodes", "depth")
     arguments: Sequence[Any] = ()
-    validation: Sequence[Any] | Held | None = None
-    lockbox: Sequence[Any] | Held | None = None
+    validation: Sequence[Any] | HeldOutSplit | None = None
+    lockbox: Sequence[Any] | HeldOutSplit | None = None
     floor: float = 0.0
     shape: tuple[int, ...] | None = None
     draws: Callable[[Any, Any], Any] | None = None
     seconds: float = 5.0
     memory: int = 1 << 30
-    sandbox: str = "auto"
+    # the isolation depends on the machine, so it is no part of a run's description
+    sandbox: str = field(default="auto", repr=False)
     preload: tuple[str, ...] = ("numpy",)
     workers: int = 2
+    referee_seconds: float = 60.0
+    # evaluation waits for the sandbox: a search calls it in a thread it can leave (see `Domain`)
+    waits = True
     _runs: _Runs = field(init=False, repr=False, compare=False)
+    _digests: Mapping[str, str] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        check(self)
+        without_bom = lambda text: text.removeprefix("\ufeff") if isinstance(text, str) else text
+        object.__setattr__(
+            self, "files", {path: without_bom(text) for path, text in self.files.items()}
+        )
+        check_settings(self)
         for level in self.levels:
-            object.__setattr__(self, level, Held(getattr(self, level)))
-        limits = {"seconds": self.seconds, "memory": self.memory, "preload": self.preload, "workers": self.workers}
-        object.__setattr__(self, "_runs", _Runs(self.entry, list(self.arguments), self.sandbox, limits))
+            object.__setattr__(self, level, HeldOutSplit(getattr(self, level)))
+        limits = {
+            "seconds": self.seconds,
+            "memory": self.memory,
+            "preload": self.preload,
+            "workers": self.workers,
+        }
+        object.__setattr__(
+            self, "_runs", _Runs(self.entry, list(self.arguments), self.sandbox, limits)
+        )
 
     @classmethod
     def folder(cls, path: str | Path, **settings: Any) -> Program:
-        """The domain that a folder holds; `settings` are those of `Program` and go before the folder's own.
+        """Returns the domain that a folder holds.
 
-        `seed.py` is the program to start from, or all Python files of a folder `seed`; `task.md` the
-        task; `score.py` the referee, your own code, which is imported here: a function `score(output)`,
-        and where they differ from `Program`'s, `ENTRY` ("seed.py:solve" where left out), `ARGUMENTS`,
-        `VALIDATION`, `LOCKBOX`, `BOUNDS`, `NAMES`, `SHAPE`, `FLOOR`, `SECONDS`, `MEMORY`, `PRELOAD` and a
-        function `draw(output, ax)`. Raises FileNotFoundError for a file that is not there, ValueError
-        for one that cannot be used.
+        `settings` are those of `Program` and take precedence over those of the folder. `seed.py`,
+        or all Python files of a folder `seed`, is the program to start from, and `task.md` is the
+        task. `score.py` is your own code, which is imported in this process. It has the referee, a
+        function `score(output)`, and may set `ENTRY` (by default "seed.py:solve"), `ARGUMENTS`,
+        `VALIDATION`, `LOCKBOX`, `BOUNDS`, `NAMES`, `SHAPE`, `FLOOR`, `SECONDS`, `MEMORY`,
+        `PRELOAD`, `REFEREE_SECONDS` and a function `draw(output, ax)`. Raises FileNotFoundError if
+        a file is missing, and ValueError if a file cannot be used.
         """
-        return cls(**{"entry": "seed.py:solve", **read(Path(path)), **settings})
+        home, own = Path(path), read_folder(Path(path))
+        domain = cls(**{"entry": "seed.py:solve", **own, **settings})
+        others = {} if domain.referee is own["referee"] else sources.code_digests(domain.referee)
+        object.__setattr__(domain, "_digests", {**sources.folder_digests(home), **others})
+        return domain
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The digests, by name, of the sources that decide a score.
+
+        These are the files of the folder as they were read, or the code of the referee.
+        """
+        return sources.code_digests(self.referee) if self._digests is None else dict(self._digests)
+
+    def reworded(self, task: str) -> Program:
+        """Returns this domain with another task for language models, in the same sandbox."""
+        domain = replace(self, task=task)
+        object.__setattr__(domain, "_digests", self._digests)
+        object.__setattr__(domain, "_runs", self._runs)
+        return domain
 
     @property
     def level(self) -> str:
-        """How strongly candidates are isolated, in words. Raises RuntimeError if the level asked for does not work."""
-        return in_words(self._runs.sandbox.level)
+        """How strongly candidates are isolated, in words.
+
+        Raises RuntimeError if the requested level does not work here.
+        """
+        return isolation_in_words(self._runs.sandbox.level)
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """For which levels beside the search's there is data."""
-        return tuple(level for level in ("validation", "lockbox") if getattr(self, level) is not None)
+        """The levels that have data, apart from "search"."""
+        return tuple(
+            level for level in ("validation", "lockbox") if getattr(self, level) is not None
+        )
 
     def at(self, level: str) -> Program:
-        """The same programs, scored at one of `levels`. Raises ValueError for another."""
-        held = getattr(self, level) if level in self.levels else None
-        if held is None:
+        """Returns this domain with scores at one of `levels`. Raises ValueError for another."""
+        split = getattr(self, level) if level in self.levels else None
+        if split is None:
             raise ValueError(
-                f"there is no data for the level {level!r}: there is for {', '.join(self.levels) or 'none'}"
+                f"there is no data for the level {level!r}: there is for "
+                f"{', '.join(self.levels) or 'none'}"
             )
         referee = partial(self.referee, level=level)
-        made = replace(self, arguments=held.arguments, referee=referee, validation=None, lockbox=None)
-        object.__setattr__(made, "_runs", self._runs.called_with(held.arguments))
-        return made
+        domain = replace(
+            self, arguments=split.arguments, referee=referee, validation=None, lockbox=None
+        )
+        object.__setattr__(domain, "_runs", self._runs.called_with(split.arguments))
+        return domain
 
     def seeds(self, key: Key, n: int) -> list[dict[str, str]]:
-        """The program to start from. Starts the sandbox, and raises RuntimeError if that cannot be."""
+        """Returns the program to start from.
+
+        Starts the sandbox, and raises RuntimeError if it does not work.
+        """
         assert self.level
         return [dict(self.files)]
 
     def form(self, genome: Files) -> str:
-        """What of a program counts where two are compared (`qdkit.programs.form`), and what it breaks of the frame."""
-        if not isinstance(genome, Mapping) or not all(isinstance(text, str) for text in genome.values()):
+        """Returns the text by which programs are compared.
+
+        It is the form of the program (`programs.syntax.form`), and what it changes outside the
+        marks.
+        """
+        if not _holds_texts(genome):
             return to_json(genome)
+        if reason := too_long(genome, self.files):
+            return f"{reason}, sha256 {hashlib.sha256(to_json(genome).encode()).hexdigest()}"
         return f"{changed_outside(self.files, genome)}\n{form(genome)}"
 
     def evaluate(self, genomes: Sequence[Files]) -> Evaluation:
-        """Each program run and refereed, `workers` of them at once."""
-        if len(genomes) == 1:
-            scores = [self._tried(genomes[0])]
-        else:
-            with ThreadPoolExecutor(self.workers) as pool:
-                scores = list(pool.map(self._tried, genomes))
+        """Runs each program and scores its output, `workers` of them at once."""
+        evaluate, single = self._evaluate_one, len(genomes) == 1
+        scores = (
+            [evaluate(genomes[0])] if single else map_in_threads(evaluate, genomes, self.workers)
+        )
         objective, descriptor, notes, outcome = zip(*scores, strict=True)
         return Evaluation(objective, descriptor, notes=notes, outcome=outcome)
 
+    def interrupt(self) -> None:
+        """Ends the programs that run, and their sandbox; a new one starts when it is needed."""
+        self._runs.interrupt()
+
     def draw(self, genome: Files, ax: Any) -> Any:
-        """The program's output, run again in the sandbox, as `draws` draws it; its text where that cannot be."""
-        if self.draws is not None and isinstance(genome, Mapping) and not changed_outside(self.files, genome):
-            ran = self._runs.again(tuple(sorted(genome.items())))
-            if self._refereed(genome, ran).outcome == Outcome.OK:
-                return self._drawn(self.draws, genome, ran.value, ax)
-        return _written(genome, ax)
+        """Runs the program again in the sandbox and draws its output by `draws`.
 
-    def _drawn(self, draws: Callable[[Any, Any], Any], genome: Files, output: Any, ax: Any) -> Any:
-        """The picture of an output; where that cannot be drawn, the reason and the program's text."""
-        drawn = called(lambda output: draws(output, ax), output)
-        if not isinstance(drawn, Failure):
-            return drawn
+        Draws the text of the program if there is no such output.
+        """
+        if self.draws is not None and _holds_texts(genome) and not self._refusal(genome):
+            result = self._runs.cached_run(tuple(sorted(genome.items())))
+            if self._score(genome, result).outcome == Outcome.OK:
+                return self._draw_output(self.draws, genome, result.value, ax)
+        return _draw_text(genome, ax)
+
+    def _draw_output(
+        self, draws: Callable[[Any, Any], Any], genome: Files, output: Any, ax: Any
+    ) -> Any:
+        """Draws an output; if `draws` fails, draws the reason and the text of the program."""
+        picture = call_referee(lambda output: draws(output, ax), output)
+        if not isinstance(picture, Failure):
+            return picture
         ax.clear()
-        return _written({"": f"not drawn: {drawn.error}\n", **genome}, ax)
+        return _draw_text({"": f"not drawn: {picture.error}\n", **genome}, ax)
 
-    def _tried(self, genome: Files) -> Score:
+    def _evaluate_one(self, genome: Files) -> RefereeScore:
+        """Runs a program and scores its output; notes what it printed and its CPU time."""
         if not isinstance(genome, Mapping):
-            return self._none(Outcome.INVALID, f"a program is a mapping path -> text, not a {type(genome).__name__}")
-        if fault := changed_outside(self.files, genome):
-            return self._none(Outcome.INVALID, fault)
-        ran = self._runs.ran(genome)
-        score = self._refereed(genome, ran)
-        printed = {"output": ran.output[-SHOWN:]} if ran.output else {}
-        used = {"cpu_seconds": ran.cpu_seconds} if math.isfinite(ran.cpu_seconds) else {}
-        return score._replace(notes={**score.notes, **printed, **used})
+            reason = f"a program is a mapping path -> text, not a {type(genome).__name__}"
+            return self._no_score(Outcome.INVALID, reason)
+        if not all(isinstance(text, str) for item in genome.items() for text in item):
+            reason = "a program is a mapping path -> text, and this one holds something else"
+            return self._no_score(Outcome.INVALID, reason)
+        if reason := self._refusal(genome):
+            return self._no_score(Outcome.INVALID, reason)
+        result = self._runs.run(genome)
+        score = self._score(genome, result)
+        printed = {"output": result.output[-_MAX_PRINTED:]} if result.output else {}
+        finite = math.isfinite(result.cpu_seconds)
+        cpu_time = {"cpu_seconds": result.cpu_seconds} if finite else {}
+        return score._replace(notes={**score.notes, **printed, **cpu_time})
 
-    def _refereed(self, genome: Files, ran: Ran) -> Score:
-        """The score of what a run handed back, its descriptor whole."""
-        if ran.outcome != Outcome.OK:
-            return self._none(ran.outcome, ran.error)
-        score = refereed(partial(self.referee, level="search") if self.levels else self.referee, ran.value)
+    def _refusal(self, genome: Files) -> str:
+        """Returns why a program is not run, "" if it may run."""
+        return too_long(genome, self.files) or changed_outside(self.files, genome)
+
+    def _score(self, genome: Files, result: Ran) -> RefereeScore:
+        """Returns the score of the result of a run, with all axes of the descriptor."""
+        if result.outcome != Outcome.OK:
+            return self._no_score(result.outcome, result.error)
+        referee = partial(self.referee, level="search") if self.levels else self.referee
+        score = referee_score(referee, result.value, self.referee_seconds)
         if isinstance(score, Failure):
-            return self._none(score.outcome, score.error)
+            return self._no_score(score.outcome, score.error)
         if score.outcome != Outcome.OK:
             return score._replace(descriptor=(math.nan,) * len(self.names))
-        expected = [name for name in self.names if name not in MEASURES]
+        expected = [name for name in self.names if name not in PROGRAM_MEASURES]
         if len(expected) != len(score.descriptor):
-            told = f"the referee gives {len(score.descriptor)} descriptors, and these are its axes: {expected}"
-            return self._none(Outcome.FAILED, told)
-        counted = {} if len(expected) == len(self.names) else measures(genome)
-        place = counted | dict(zip(expected, score.descriptor, strict=True))
+            reason = (
+                f"the referee gives {len(score.descriptor)} descriptors, and these are its axes: "
+                f"{expected}"
+            )
+            return self._no_score(Outcome.FAILED, reason)
+        measured = {} if len(expected) == len(self.names) else measures(genome)
+        place = measured | dict(zip(expected, score.descriptor, strict=True))
         return score._replace(descriptor=tuple(place[name] for name in self.names))
 
-    def _none(self, outcome: Outcome, why: str) -> Score:
-        return Score(math.nan, (math.nan,) * len(self.names), {"error": why}, outcome)
+    def _no_score(self, outcome: Outcome, reason: str) -> RefereeScore:
+        return RefereeScore(math.nan, (math.nan,) * len(self.names), {"error": reason}, outcome)
+
+
+def _holds_texts(genome: Any) -> bool:
+    """Returns whether a genome is a mapping to texts."""
+    return isinstance(genome, Mapping) and all(isinstance(text, str) for text in genome.values())
 
 
 class _Runs:
-    """The sandbox of a domain, which starts with the first program; it does not travel to other processes."""
+    """Runs programs in the sandbox of a domain, which starts with the first program.
+
+    Pickled, it loses its sandbox: another process starts its own.
+    """
 
     def __init__(self, entry: str, arguments: list[Any], level: str, limits: Mapping[str, Any]):
         self._settings = (entry, arguments, level, limits)
         self._entry, self._arguments, self._level, self._limits = self._settings
         self._started: Sandbox | None = None
         self._lock = threading.Lock()
-        self.again = lru_cache(DRAWN)(lambda items: self.ran(dict(items)))
+        self.cached_run = lru_cache(_CACHED_RUNS)(lambda items: self.run(dict(items)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._settings
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Runs:
+        # a run leaves no state behind, so all searches may share the processes
+        return self
+
     def called_with(self, arguments: Sequence[Any]) -> _Runs:
-        """The same sandbox, its programs called with other arguments."""
-        made = _Runs(self._entry, list(arguments), self._level, self._limits)
-        made._started = self.sandbox
-        return made
+        """Returns runs in the same sandbox that call programs with other arguments."""
+        runs = _Runs(self._entry, list(arguments), self._level, self._limits)
+        runs._started = self.sandbox
+        return runs
 
     @property
     def sandbox(self) -> Sandbox:
+        """The sandbox, which starts if it has not."""
         with self._lock:
             if self._started is None:
                 self._started = Sandbox(self._level, **self._limits)
             return self._started
 
-    def ran(self, files: Files) -> Ran:
-        """What became of a program; one that the sandbox itself lost is run once more."""
-        first = self.sandbox.run(files, self._entry, self._arguments)
-        if first.outcome != Outcome.INFRASTRUCTURE:
-            return first
-        return self.sandbox.run(files, self._entry, self._arguments)
+    def run(self, files: Files) -> Ran:
+        """Returns the result of a program; runs it a second time if the sandbox itself failed."""
+        first = self._run_once(files)
+        return self._run_once(files) if first.outcome == Outcome.INFRASTRUCTURE else first
+
+    def interrupt(self) -> None:
+        """Closes the sandbox if it has started; the next program starts a new one."""
+        with self._lock:
+            sandbox, self._started = self._started, None
+        if sandbox is not None:
+            sandbox.close()
+
+    def _run_once(self, files: Files) -> Ran:
+        """Returns the result of a program.
+
+        Raises Abandoned if the sandbox was closed meanwhile: then nothing is known of the program.
+        """
+        sandbox = self.sandbox
+        try:
+            return sandbox.run(files, self._entry, self._arguments)
+        finally:
+            if self._started is not sandbox:
+                raise Abandoned("the search was interrupted")
 
 
-def _written(genome: Any, ax: Any) -> Any:
-    """The text of a program, as far as there is room."""
+def _draw_text(genome: Any, ax: Any) -> Any:
+    """Draws the text of a program, as far as there is room."""
     texts = genome.values() if isinstance(genome, Mapping) else [genome]
-    text = visible("\n".join(str(t) for t in texts)[:4000])
-    ax.text(0, 1, text, size=4, va="top", family="monospace", parse_math=False, clip_on=True, transform=ax.transAxes)
+    text = terminal_safe("\n".join(str(t) for t in texts)[:4000])
+    ax.text(
+        0,
+        1,
+        text,
+        size=4,
+        va="top",
+        family="monospace",
+        parse_math=False,
+        clip_on=True,
+        transform=ax.transAxes,
+    )
     ax.set(xticks=[], yticks=[])
     return ax

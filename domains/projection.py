@@ -1,9 +1,9 @@
-"""Linear projections: well-known functions of many numbers, described by two sums of them.
+"""Linear projection: well-known functions of many numbers, with two sums of them as descriptor.
 
-Most vectors lie near the middle of the descriptors, so the rim is hard to reach (Fontaine et al.
-2020, section 4). All three are defined as in pyribs' `examples/sphere.py` and in the experiments of
-CMA-MAE (Fontaine & Nikolaidis 2023), and scores over 100 by 100 cells within `bounds` can be
-compared with theirs.
+Most vectors lie near the middle of the descriptor space, so its rim is hard to reach (Fontaine et
+al. 2020, section 4). All three functions are defined as in pyribs' `examples/sphere.py` and in the
+experiments of CMA-MAE (Fontaine & Nikolaidis 2023). Scores over 100 by 100 cells within `bounds`
+can be compared with theirs.
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qdkit.types import Evaluation, Key
+from qdkit.core.types import Evaluation, Key
 
-WIDTH = 5.12  # beyond this a number counts for less and less in the descriptor
-SHIFT = 0.4 * WIDTH  # every coordinate of the best vector of sphere and rastrigin
+_WIDTH = 5.12  # numbers beyond ±_WIDTH count for less and less in the descriptor
+_SHIFT = 0.4 * _WIDTH  # every coordinate of the best vector of sphere and rastrigin
 
 
 @dataclass(frozen=True)
-class Projection(abc.ABC):
-    """A function of `dimensions` numbers, 100 at its best; the descriptor sums the first half of them and the second.
+class _Projection(abc.ABC):
+    """A function of `dimensions` numbers whose maximum is 100.
 
-    dimensions: how many numbers make a genome, at least 2. Of an odd number, the second half has one more.
+    The descriptor is the sum of the first half of the numbers and that of the second half;
+    numbers x beyond ±5.12 count as 5.12 / x.
+
+    dimensions: how many numbers make a genome, at least 2. If it is odd, the second half has one
+      more.
     sigma0: the standard deviation of the seeds around zero.
 
-    Genomes are unbounded. An objective can fall below `floor` only far away from the seeds.
+    Genomes are unbounded. An objective falls below `floor` only far away from the seeds.
     """
 
     dimensions: int = 100
@@ -42,22 +46,26 @@ class Projection(abc.ABC):
 
     def __post_init__(self) -> None:
         if self.dimensions < 2:
-            raise ValueError(f"dimensions is {self.dimensions}: at least 2 are needed, one for each half")
+            raise ValueError(
+                f"dimensions is {self.dimensions}: at least 2 are needed, one for each half"
+            )
 
     @property
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """The largest sums: 5.12 for each number of a half."""
-        most = WIDTH * self.dimensions / 2
+        most = _WIDTH * self.dimensions / 2
         return (-most, most), (-most, most)
 
     def seeds(self, key: Key, n: int) -> np.ndarray:
-        return np.float32(self.sigma0) * np.asarray(jax.random.normal(key, (n, self.dimensions), jnp.float32))
+        return np.float32(self.sigma0) * np.asarray(
+            jax.random.normal(key, (n, self.dimensions), jnp.float32)
+        )
 
     def evaluate(self, genomes: Any) -> Evaluation:
         return Evaluation(*_project(type(self), genomes))
 
     def draw(self, genome: Any, ax: Any) -> Any:
-        """The numbers as bars, the two halves in two colours."""
+        """Draws the numbers as bars, the two halves in two colours."""
         middle = self.dimensions // 2
         colours = ["tab:blue"] * middle + ["tab:orange"] * (self.dimensions - middle)
         ax.bar(np.arange(self.dimensions), np.asarray(genome), width=1.0, color=colours)
@@ -68,52 +76,60 @@ class Projection(abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def objective(x: jax.Array) -> jax.Array:
-        """float `[n]` from `[n, dimensions]`."""
+        """Returns the objectives, float `[n]`, of genomes `[n, dimensions]`."""
 
 
-class Sphere(Projection):
-    """Minus the squared distance to the best vector, which has 2.048 everywhere; 0 where it has -5.12."""
+class Sphere(_Projection):
+    """Minus the squared distance to the best vector, which has 2.048 everywhere.
 
-    @staticmethod
-    def objective(x: jax.Array) -> jax.Array:
-        """float `[n]`; 0 to 100 for numbers within ±5.12."""
-        return _percent(jnp.sum((x - SHIFT) ** 2, 1), x.shape[1] * (-WIDTH - SHIFT) ** 2)
-
-
-class Rastrigin(Projection):
-    """The sphere with a ripple on it, so that every whole step away from the best vector is a local optimum.
-
-    Scaled by its value where every number is -5.12, which is not quite its worst within ±5.12:
-    with all of them near -4.5 it falls to -10.
+    It is scaled to 100 at the best vector and to 0 where every number is -5.12.
     """
 
     @staticmethod
     def objective(x: jax.Array) -> jax.Array:
-        """float `[n]`, at most 100."""
-        ripple = lambda y: y**2 - 10 * jnp.cos(2 * jnp.pi * y) + 10
-        return _percent(jnp.sum(ripple(x - SHIFT), 1), x.shape[1] * ripple(-WIDTH - SHIFT))
+        """Returns float `[n]`; 0 to 100 for numbers within ±5.12."""
+        return _percent(jnp.sum((x - _SHIFT) ** 2, 1), x.shape[1] * (-_WIDTH - _SHIFT) ** 2)
 
 
-class Plateau(Projection):
-    """100 wherever all numbers are within ±5.12, and falling outside: only diversity is left to search for."""
+class Rastrigin(_Projection):
+    """The sphere with ripples: every whole step away from the best vector is a local optimum.
+
+    It is scaled to 0 where every number is -5.12. This is not quite its minimum within ±5.12: with
+    all numbers near -4.5 it falls to -10.
+    """
 
     @staticmethod
     def objective(x: jax.Array) -> jax.Array:
-        """float `[n]`, at most 100."""
-        return _percent(jnp.mean(jnp.maximum(jnp.abs(x) - WIDTH, 0.0) ** 2, 1), 100.0)
+        """Returns float `[n]`, at most 100."""
+        ripple = lambda y: y**2 - 10 * jnp.cos(2 * jnp.pi * y) + 10
+        return _percent(jnp.sum(ripple(x - _SHIFT), 1), x.shape[1] * ripple(-_WIDTH - _SHIFT))
+
+
+class Plateau(_Projection):
+    """100 wherever all numbers are within ±5.12, and less outside.
+
+    Only diversity is left to search for.
+    """
+
+    @staticmethod
+    def objective(x: jax.Array) -> jax.Array:
+        """Returns float `[n]`, at most 100."""
+        return _percent(jnp.mean(jnp.maximum(jnp.abs(x) - _WIDTH, 0.0) ** 2, 1), 100.0)
 
 
 def _percent(raw: jax.Array, worst: Any) -> jax.Array:
-    """100 where `raw` is 0, and 0 where it is `worst`."""
+    """Scales `raw`: 0 becomes 100, and `worst` becomes 0."""
     return 100 * (worst - raw) / worst
 
 
 @partial(jax.jit, static_argnames="kind")
-def _project(kind: type[Projection], genomes: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The objective `[n]` and the two sums `[n, 2]` of genomes `[n, dimensions]`."""
+def _project(kind: type[_Projection], genomes: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the objectives `[n]` and the two sums `[n, 2]` of genomes `[n, dimensions]`."""
     x = jnp.asarray(genomes)
     middle = x.shape[1] // 2
-    within = jnp.abs(x) <= WIDTH
+    within = jnp.abs(x) <= _WIDTH
     # the inner `where` keeps the gradient finite at 0, where the other branch divides by x
-    clipped = jnp.where(within, x, WIDTH / jnp.where(within, 1.0, x))
-    return kind.objective(x), jnp.stack([clipped[:, :middle].sum(1), clipped[:, middle:].sum(1)], 1)
+    clipped = jnp.where(within, x, _WIDTH / jnp.where(within, 1.0, x))
+    return kind.objective(x), jnp.stack(
+        [clipped[:, :middle].sum(1), clipped[:, middle:].sum(1)], 1
+    )

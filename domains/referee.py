@@ -1,4 +1,4 @@
-"""A referee as its writer left it: called, caught when it stops, and understood in whichever way it says its score."""
+"""Calls a user's referee, catches its errors, and reads its score in each form it may have."""
 
 from __future__ import annotations
 
@@ -8,79 +8,98 @@ import reprlib
 from collections.abc import Callable
 from typing import Any
 
-from qdkit.flow import Failure, attempt
-from qdkit.types import Evaluation, Genomes, Key, Outcome
+from qdkit.core.evaluating import Failure, attempt
+from qdkit.core.types import Evaluation, Genomes, Key, Outcome
+from qdkit.domains.mathematics.problem import RefereeScore
 
-from .problem import Score
-
-Said = Score | Evaluation | tuple[Any, ...] | float
-Referee = Callable[..., Said]
+_Answer = RefereeScore | Evaluation | tuple[Any, ...] | float
+Referee = Callable[..., _Answer]
 
 
-def refereed(referee: Referee, output: Any) -> Score | Failure:
-    """What a referee says of an output, or why that is no score."""
-    said = called(referee, output)
-    if isinstance(said, Failure):
-        return said._replace(error=f"the referee stopped at what it returned: {said.error}")
+def referee_score(
+    referee: Referee, output: Any, seconds: float | None = None
+) -> RefereeScore | Failure:
+    """Returns the score of an output, or a failure if there is none.
+
+    The referee times out after `seconds`.
+    """
+    answer = call_referee(referee, output, seconds)
+    if isinstance(answer, Failure) and answer.outcome == Outcome.TIMEOUT:
+        return answer._replace(error=f"the referee was given up: {answer.error}")
+    if isinstance(answer, Failure):
+        return answer._replace(error=f"the referee stopped at what it returned: {answer.error}")
     try:
-        return _scored(said)
+        return _as_score(answer)
     except (TypeError, ValueError, LookupError, OverflowError):
         return Failure(
             Outcome.FAILED,
-            "the referee returns a number, (objective, descriptor) or (objective, descriptor, notes), with a tuple of "
-            f"numbers as descriptor and a mapping as notes, and here it returned {reprlib.repr(said)}",
+            "the referee returns a number, (objective, descriptor) or (objective, descriptor, "
+            "notes), with a tuple of numbers as descriptor and a mapping as notes, and here it "
+            f"returned {reprlib.repr(answer)}",
         )
 
 
-def called(function: Callable[[Any], Any], output: Any) -> Any | Failure:
-    """What a function of the domain's writer gives for an output, or why it stopped."""
-    bench = _Bench(function)
-    [(_, found)] = attempt(bench, [output])
-    return found if isinstance(found, Failure) else bench.said
+def call_referee(
+    function: Callable[[Any], Any], output: Any, seconds: float | None = None
+) -> Any | Failure:
+    """Returns a user's function of an output, or a failure if it raises or exceeds `seconds`."""
+    call = _Call(function)
+    [(_, result)] = attempt(call, [output], seconds)
+    return result if isinstance(result, Failure) else call.answer
 
 
 def takes(referee: Referee, *arguments: Any, **named: Any) -> bool:
-    """Whether it can be called with these."""
+    """Returns whether a referee can be called with these arguments."""
     try:
         inspect.signature(referee).bind(*arguments, **named)
     except TypeError:
         return False
-    except ValueError:  # a builtin that does not say what it takes
+    except ValueError:  # a builtin without a signature
         return True
     return True
 
 
-class _Bench:
-    """A function and one output, as a domain, so that what it raises is caught where all such things are."""
+class _Call:
+    """The call of a function as a domain, so that `attempt` catches its errors."""
 
     def __init__(self, function: Callable[[Any], Any]):
         self.function = function
-        self.said: Any = None
+        self.answer: Any = None
 
     def evaluate(self, genomes: Genomes) -> Evaluation:
-        self.said = self.function(genomes[0])
+        self.answer = self.function(genomes[0])
         return Evaluation()
 
     def seeds(self, key: Key, n: int) -> list[Any]:
         return []
 
 
-def _scored(said: Any) -> Score:
-    """The score in what a referee said. Raises TypeError and its like for what is none."""
-    if isinstance(said, Evaluation):
-        columns = (said.objective, said.descriptor, said.notes, said.outcome)
-        given: list[Any] = [d if c is None else c[0] for c, d in zip(columns, Score(math.nan), strict=True)]
-        score = Score(*given)
-    elif isinstance(said, tuple) and not isinstance(said, Score) and 1 <= len(said) <= 3:
-        score = Score(*said)
+def _as_score(answer: Any) -> RefereeScore:
+    """Returns the answer of a referee as a score.
+
+    Raises TypeError, ValueError, LookupError or OverflowError if it is none.
+    """
+    if isinstance(answer, Evaluation):
+        columns = (answer.objective, answer.descriptor, answer.notes, answer.outcome)
+        default = RefereeScore(math.nan)
+        values: list[Any] = [
+            d if column is None else column[0] for column, d in zip(columns, default, strict=True)
+        ]
+        score = RefereeScore(*values)
+    elif isinstance(answer, RefereeScore):
+        score = answer
+    elif isinstance(answer, tuple) and 1 <= len(answer) <= 3:
+        score = RefereeScore(*answer)
     else:
-        score = said if isinstance(said, Score) else Score(said)
+        score = RefereeScore(answer)
     place = tuple(_number(x) for x in score.descriptor)
-    return score._replace(objective=_number(score.objective), descriptor=place, notes=dict(score.notes))
+    return score._replace(
+        objective=_number(score.objective), descriptor=place, notes=dict(score.notes)
+    )
 
 
 def _number(x: Any) -> float:
-    """`x` as a float; a text, which `float` would read, is none."""
+    """Returns `x` as a float. Raises TypeError for a text, which `float` would read."""
     if isinstance(x, str | bytes):
         raise TypeError
     return float(x)

@@ -1,25 +1,28 @@
-"""The toolkit's own program domains: the mathematical problems with their exact referees, and one with data."""
+"""The toolkit's program domains: mathematical problems with exact referees, and a regression."""
 
 from __future__ import annotations
 
 from importlib.resources import as_file, files
 from typing import Any, Literal
 
-from .autocorrelation import Autocorrelation
-from .circle_packing import CirclePacking
-from .heilbronn import Heilbronn
-from .min_max_distance import MinMaxDistance
-from .overlap import MinimumOverlap
-from .problem import Problem
-from .program import Program
-from .sums_differences import SumsDifferences
+from qdkit.domains.mathematics.autocorrelation import Autocorrelation
+from qdkit.domains.mathematics.circle_packing import CirclePacking
+from qdkit.domains.mathematics.heilbronn import Heilbronn
+from qdkit.domains.mathematics.min_max_distance import MinMaxDistance
+from qdkit.domains.mathematics.overlap import MinimumOverlap
+from qdkit.domains.mathematics.problem import Problem
+from qdkit.domains.mathematics.sums_differences import SumsDifferences
+from qdkit.domains.program import Program
 
-Level = Literal["auto", "bubblewrap", "landlock", "none"]
+_Level = Literal["auto", "bubblewrap", "landlock", "none"]
 
 
 def solving(problem: Problem, **settings: Any) -> Program:
-    """Programs whose function `solve` answers a problem; `settings` are those of `Program`."""
-    named = {
+    """Returns the programs whose function `solve` answers a problem.
+
+    `settings` are those of `Program` and take precedence over those of the problem.
+    """
+    defaults = {
         "shape": (20, 20),
         "bounds": problem.bounds,
         "names": problem.names,
@@ -27,21 +30,38 @@ def solving(problem: Problem, **settings: Any) -> Program:
         "arguments": problem.arguments,
     }
     start = {"seed.py": problem.program}
-    return Program(start, "seed.py:solve", problem.task, problem.score, draws=problem.draw, **{**named, **settings})
+    return Program(
+        start,
+        "seed.py:solve",
+        problem.task,
+        problem.score,
+        draws=problem.draw,
+        **{**defaults, **settings},
+    )
 
 
-def circle_packing(*, n: int = 26, seconds: float = 2.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+def circle_packing(
+    *, n: int = 26, seconds: float = 2.0, sandbox: _Level = "auto", workers: int = 2
+) -> Program:
     """Programs that pack circles into the unit square.
 
     n: how many circles.
     seconds: wall time of a program.
-    sandbox: how programs are isolated: the strongest that works here, or one by name.
+    sandbox: how programs are isolated: the strongest level that works here, or one by name.
     workers: how many programs run at once.
     """
-    return solving(CirclePacking(n), bounds=((0.0, 0.6), (0.0, 1.0)), seconds=seconds, sandbox=sandbox, workers=workers)
+    return solving(
+        CirclePacking(n),
+        bounds=((0.0, 0.6), (0.0, 1.0)),
+        seconds=seconds,
+        sandbox=sandbox,
+        workers=workers,
+    )
 
 
-def heilbronn(*, n: int = 13, seconds: float = 2.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+def heilbronn(
+    *, n: int = 13, seconds: float = 2.0, sandbox: _Level = "auto", workers: int = 2
+) -> Program:
     """Programs that place points in a convex region without a small triangle.
 
     n: how many points.
@@ -50,7 +70,9 @@ def heilbronn(*, n: int = 13, seconds: float = 2.0, sandbox: Level = "auto", wor
     return solving(Heilbronn(n), seconds=seconds, sandbox=sandbox, workers=workers)
 
 
-def min_max_distance(*, n: int = 16, seconds: float = 2.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+def min_max_distance(
+    *, n: int = 16, seconds: float = 2.0, sandbox: _Level = "auto", workers: int = 2
+) -> Program:
     """Programs that place points so that the greatest distance is a small multiple of the least.
 
     n: how many points.
@@ -59,7 +81,9 @@ def min_max_distance(*, n: int = 16, seconds: float = 2.0, sandbox: Level = "aut
     return solving(MinMaxDistance(n), seconds=seconds, sandbox=sandbox, workers=workers)
 
 
-def autocorrelation(*, seconds: float = 5.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+def autocorrelation(
+    *, seconds: float = 5.0, sandbox: _Level = "auto", workers: int = 2
+) -> Program:
     """Programs that find a step function with a small autocorrelation.
 
     seconds, sandbox, workers: as for circle_packing.
@@ -67,7 +91,7 @@ def autocorrelation(*, seconds: float = 5.0, sandbox: Level = "auto", workers: i
     return solving(Autocorrelation(), seconds=seconds, sandbox=sandbox, workers=workers)
 
 
-def overlap(*, seconds: float = 5.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+def overlap(*, seconds: float = 5.0, sandbox: _Level = "auto", workers: int = 2) -> Program:
     """Programs that find a step function for Erdős' minimum overlap.
 
     seconds, sandbox, workers: as for circle_packing.
@@ -75,7 +99,9 @@ def overlap(*, seconds: float = 5.0, sandbox: Level = "auto", workers: int = 2) 
     return solving(MinimumOverlap(), seconds=seconds, sandbox=sandbox, workers=workers)
 
 
-def sums_differences(*, seconds: float = 5.0, sandbox: Level = "auto", workers: int = 2) -> Program:
+def sums_differences(
+    *, seconds: float = 5.0, sandbox: _Level = "auto", workers: int = 2
+) -> Program:
     """Programs that find a set with many differences and few sums.
 
     seconds, sandbox, workers: as for circle_packing.
@@ -83,8 +109,10 @@ def sums_differences(*, seconds: float = 5.0, sandbox: Level = "auto", workers: 
     return solving(SumsDifferences(), seconds=seconds, sandbox=sandbox, workers=workers)
 
 
-def regression(*, seconds: float = 2.0, sandbox: Level = "auto", workers: int = 2) -> Program:
-    """Programs that predict a number from six measurements; 20 noisy rows to search, and more at two levels beside.
+def regression(*, seconds: float = 2.0, sandbox: _Level = "auto", workers: int = 2) -> Program:
+    """Programs that predict a number from six measurements.
+
+    The search has 20 noisy rows, the validation and the test split have 200 each.
 
     seconds, sandbox, workers: as for circle_packing.
     """

@@ -1,5 +1,5 @@
 """`python -m qdkit` is the command `qdkit`."""
 
-from qdkit.cli import main
+from qdkit.cli.commands import main
 
 main()

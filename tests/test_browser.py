@@ -1,7 +1,7 @@
-"""The page in a real browser: a whole session by keys, the same without scripts, and candidates that attack it.
+"""The page in a real browser: a session by keys, one without scripts, and hostile candidates.
 
-Needs Debian's chromium; nothing of it leaves this machine. With QDKIT_PICTURES set, the pictures of
-docs/rating.md are made anew.
+Needs Debian's chromium; nothing of it leaves this machine. With QDKIT_PICTURES set, the pictures
+of docs/rating.md are made anew.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import pytest
 import qdkit
 from qdkit.archives import Grid
 from qdkit.domains import Arm
-from qdkit.judgements import Judgements, standing
-from qdkit.operators import Line
+from qdkit.operators import IsoLine
 from qdkit.rate import serve
-from qdkit.runs import Watched, load
+from qdkit.runs.judgements import Judgements, without_withdrawn
+from qdkit.runs.run import LiveRun, load
 
 from .test_rate import HOSTILE, Hostile, Json, Programs, hostile
 from .worlds import BOX, Jitter, Points
@@ -37,7 +37,8 @@ ALONE = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 NOTEBOOK = """<!doctype html><link rel=icon href=data:,>
-<style>body {font: 15px sans-serif; margin: 16px 24px} pre {background: #f5f5f5; padding: 8px 12px}</style>
+<style>body {font: 15px sans-serif; margin: 16px 24px}
+pre {background: #f5f5f5; padding: 8px 12px}</style>
 <pre>search.rate()</pre>"""
 CONTRAST = r"""() => {
   const part = (x) => (x /= 255) <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
@@ -51,7 +52,8 @@ CONTRAST = r"""() => {
   };
   const written = "h1, button, figcaption, summary, .note, .why, .progress span, footer p";
   return [...document.querySelectorAll(written)].map((e) => {
-    const [dark, bright] = [light(getComputedStyle(e).color), light(ground(e))].sort((a, b) => a - b);
+    const both = [light(getComputedStyle(e).color), light(ground(e))];
+    const [dark, bright] = both.sort((a, b) => a - b);
     return (bright + 0.05) / (dark + 0.05);
   });
 }"""
@@ -72,16 +74,26 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Opens an address in a window of its own, where nothing may be said on the console but what is expected."""
+    """Opens an address in a new window, and fails on unexpected messages of the console."""
     windows, said = [], []
 
     def visited(link, expected="nothing", **settings):
-        windows.append(browser.new_context(**{"viewport": {"width": 1240, "height": 760}} | settings))
+        windows.append(
+            browser.new_context(**{"viewport": {"width": 1240, "height": 760}} | settings)
+        )
         page = windows[-1].new_page()
         page.set_default_timeout(20_000)
-        page.on("console", lambda message: said.append(message.text) if expected not in message.text else None)
+        page.on(
+            "console",
+            lambda message: said.append(message.text) if expected not in message.text else None,
+        )
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: said.append(request.url) if "http://127.0.0.1" not in request.url else None)
+        page.on(
+            "request",
+            lambda request: (
+                said.append(request.url) if "http://127.0.0.1" not in request.url else None
+            ),
+        )
         page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
         page.goto(link)
         return page
@@ -95,7 +107,9 @@ def visit(browser):
 @pytest.fixture
 def points(run_folder):
     """A few points on disk."""
-    with qdkit.Search(Points(), Grid((4, 4), BOX), Jitter(), batch=16, run=run_folder) as search:
+    with qdkit.Search(
+        Points(), Grid((4, 4), BOX), Jitter(), batch=16, folder=run_folder
+    ) as search:
         yield search.run(2, progress=False)
 
 
@@ -112,7 +126,11 @@ def arms(tmp_path_factory):
     domain = Arm()
     run = tmp_path_factory.mktemp("arms") / "run"
     with qdkit.Search(
-        domain, Grid((25, 25), domain.bounds, names=domain.names), Line(limits=domain.limits), batch=200, run=run
+        domain,
+        Grid((25, 25), domain.bounds, names=domain.names),
+        IsoLine(limits=domain.limits),
+        batch=200,
+        folder=run,
     ) as search:
         search.run(15, progress=False)
         yield search
@@ -142,18 +160,25 @@ def pictured(page, name):
 
 def judged(page, words):
     """Waits until the page tells this progress."""
-    page.wait_for_function("words => document.querySelector('.progress').innerText.includes(words)", arg=words)
+    page.wait_for_function(
+        "words => document.querySelector('.progress').innerText.includes(words)", arg=words
+    )
 
 
 def drawn(page):
     """Waits until every picture is there."""
-    page.wait_for_function("() => [...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    page.wait_for_function(
+        "() => [...document.images].every(image => image.complete && image.naturalWidth > 0)"
+    )
 
 
 def test_a_whole_session_by_keys(arms, served, visit):
-    """Ten triplets, a skip, an undo and a reason; a second rater meanwhile; and the map re-forms under their eyes."""
+    """Ten triplets, a skip, an undo and a reason; a second rater meanwhile.
+
+    And the map re-forms under their eyes.
+    """
     run = arms.ledger.path
-    links = served(run, Watched(load(run)), raters=("ann", "ben"))
+    links = served(run, LiveRun(load(run)), raters=("ann", "ben"))
     ann, ben = visit(links["ann"]), visit(links["ben"])
     for i, key in enumerate("1212", 1):
         ann.keyboard.press(key)
@@ -163,10 +188,14 @@ def test_a_whole_session_by_keys(arms, served, visit):
             judged(ben, f"{i} of 10")
     first = ann.get_attribute("figure img", "src")
     ann.keyboard.press("Space")
-    ann.wait_for_function("first => document.querySelector('figure img').getAttribute('src') !== first", arg=first)
+    ann.wait_for_function(
+        "first => document.querySelector('figure img').getAttribute('src') !== first", arg=first
+    )
     judged(ann, "4 of 10")
     ann.keyboard.press("z")
-    ann.wait_for_function("() => document.querySelector('[form=undo]') && !document.querySelector('[aria-busy]')")
+    ann.wait_for_function(
+        "() => document.querySelector('[form=undo]') && !document.querySelector('[aria-busy]')"
+    )
     ann.keyboard.press("w")
     ann.keyboard.type("both bend 1 way, then 2")
     ann.keyboard.press("Escape")
@@ -179,7 +208,9 @@ def test_a_whole_session_by_keys(arms, served, visit):
     pictured(ann, "rate.png")
     before = ann.get_attribute("#map", "src")
     arms.run(5, progress=False)
-    ann.wait_for_function("before => document.getElementById('map').getAttribute('src') !== before", arg=before)
+    ann.wait_for_function(
+        "before => document.getElementById('map').getAttribute('src') !== before", arg=before
+    )
     drawn(ann)
     for i, key in enumerate("12121", 6):
         ann.keyboard.press(key)
@@ -190,14 +221,17 @@ def test_a_whole_session_by_keys(arms, served, visit):
     assert [r.question for r in kept].count("withdrawn") == 1 and all(
         r.seconds < 60 for r in kept if r.seconds == r.seconds
     )
-    answers = [r for r in standing(kept) if r.rater == "ann"]
-    assert [r.rationale for r in answers if r.rationale] == ["both bend 1 way, then 2", "the same reach"]
+    answers = [r for r in without_withdrawn(kept) if r.rater == "ann"]
+    assert [r.rationale for r in answers if r.rationale] == [
+        "both bend 1 way, then 2",
+        "the same reach",
+    ]
     assert [str(r.order.index(r.answer)) for r in answers] == [*"1212", *"2", *"12121"]
     store.close()
 
 
 def test_the_page_in_a_notebook(arms, visit, tmp_path):
-    """What `search.rate()` gives, in a page that stands for the notebook: it is answered in its frame."""
+    """The frame of `search.rate()`, in a page instead of a notebook, takes a reply."""
     frame = arms.rate("triplet", height=700)
     (tmp_path / "notebook.html").write_text(NOTEBOOK + frame._repr_html_())
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
@@ -205,7 +239,8 @@ def test_the_page_in_a_notebook(arms, visit, tmp_path):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as notebook:
         threading.Thread(target=notebook.serve_forever, daemon=True).start()
         page = visit(
-            f"http://127.0.0.1:{notebook.server_address[1]}/notebook.html", viewport={"width": 1240, "height": 800}
+            f"http://127.0.0.1:{notebook.server_address[1]}/notebook.html",
+            viewport={"width": 1240, "height": 800},
         )
         inner = page.frame_locator("iframe")
         inner.locator("button[data-keys='1']").click()
@@ -224,7 +259,10 @@ def test_hostile_candidates_do_nothing(attacks, served, visit):
     page = visit(served(run, lambda: attacks, question="label", labels=("fine",), goal=99)["me"])
     for i in range(len(HOSTILE)):
         page.wait_for_load_state("networkidle")
-        assert page.evaluate("[window.attacked, document.querySelectorAll('script').length]") == [None, 1]
+        assert page.evaluate("[window.attacked, document.querySelectorAll('script').length]") == [
+            None,
+            1,
+        ]
         assert page.is_visible("#page") and page.url.startswith("http://127.0.0.1")
         page.keyboard.press("1")
         judged(page, f"{i + 1} of 99")
@@ -234,13 +272,19 @@ def test_hostile_candidates_do_nothing(attacks, served, visit):
 def test_it_works_without_scripts(arms, served, visit):
     """Buttons are forms: an answer, a skip and an undo."""
     store = Judgements(arms.ledger.path)
-    page = visit(served(arms.ledger.path, lambda: arms, raters=("cleo",))["cleo"], java_script_enabled=False)
+    page = visit(
+        served(arms.ledger.path, lambda: arms, raters=("cleo",))["cleo"], java_script_enabled=False
+    )
     page.fill("textarea", "by hand")
     page.click("button[data-keys='2']")
     page.click("button[data-keys='Space']")
     page.click("button[data-keys='z']")
     page.click("button[data-keys='1']")
-    said = [(r.answer and r.order.index(r.answer), r.rationale) for r in standing(store.since(0)) if r.rater == "cleo"]
+    said = [
+        (r.answer and r.order.index(r.answer), r.rationale)
+        for r in without_withdrawn(store.since(0))
+        if r.rater == "cleo"
+    ]
     assert said == [(2, "by hand"), (1, "")]
     store.close()
 
@@ -248,7 +292,7 @@ def test_it_works_without_scripts(arms, served, visit):
 @pytest.mark.parametrize("width", [360, 768])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_by_day_and_night(arms, served, visit, width, scheme):
-    """Nothing is wider than the screen, and letters stand out from their ground (WCAG: at least 4.5 to 1)."""
+    """Nothing is wider than the screen, and the contrast of texts is at least 4.5 to 1 (WCAG)."""
     link = served(arms.ledger.path, lambda: arms)["me"]
     page = visit(link, viewport={"width": width, "height": 800}, color_scheme=scheme)
     drawn(page)
@@ -257,7 +301,10 @@ def test_it_fits_a_phone_by_day_and_night(arms, served, visit, width, scheme):
 
 
 def test_keys_are_pressed_one_after_the_other_and_can_be_switched_off(points, served, visit):
-    """A ranking takes two; a key that leads nowhere changes nothing; tab and enter do without any."""
+    """A ranking takes two; a key that leads nowhere changes nothing.
+
+    Tab and enter do without any.
+    """
     page = visit(served(points.ledger.path, lambda: points, question="ranking")["me"])
     for key in ("9", "2", "2", "3"):
         page.keyboard.press(key)
@@ -276,19 +323,22 @@ def test_keys_are_pressed_one_after_the_other_and_can_be_switched_off(points, se
 def test_what_was_not_heard_is_said_again(arms, served, visit):
     """A reply whose answer was lost is sent once more, told as such, and kept once."""
     page = visit(served(arms.ledger.path, lambda: arms, raters=("dan",))["dan"], expected="503")
-    tries = []
+    tries, held = [], []
 
     def lost(route):
         tries.append(route.request.post_data)
         if len(tries) == 1:
-            route.fetch(max_redirects=0)  # it was heard, and the answer did not come back
+            route.fetch(max_redirects=0)  # the server keeps the answer, and its response is lost
             route.fulfill(status=503, body="the disk is full.")
         else:
-            route.continue_()
+            held.append(route)
 
     page.route("**/reply", lost)
     page.keyboard.press("1")
     page.get_by_text("the disk is full. Trying again.").wait_for()
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
     judged(page, "1 of 10")
     assert len(tries) == 2 and tries[0] == tries[1]
     assert Judgements(arms.ledger.path).counts()["dan", "triplet"] == 1

@@ -1,4 +1,6 @@
-"""Challenges: who wins a cell under a noisy judge, what is told of the scores, and that nothing of it is lost."""
+"""Challenges: who wins a cell under a noisy judge, what is told of the scores, and that nothing of
+it is lost.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,14 @@ import jax
 import numpy as np
 import pytest
 
-from qdkit import Budget, Operator, Proposal, Search, load
-from qdkit.archives import CVT, Deep, Grid, Islands
-from qdkit.challenge import PENDING, Challenge
-from qdkit.cli import main
-from qdkit.ledger import DamagedRun, Ledger
-from qdkit.looks import judgements
-from qdkit.types import Evaluation, Judgement
-from tests.worlds import Chatter, Texts
+from qdkit import Budget, Operator, Proposal, Search, Steering, load
+from qdkit.archives import CVT, DeepGrid, Grid, Islands
+from qdkit.cli.commands import main
+from qdkit.core.types import Evaluation, Judgement
+from qdkit.runs.ledger import DamagedRun, Ledger
+from qdkit.runs.rejudged import judgements_by_candidate
+from qdkit.search.reevaluation import PENDING, Reevaluation
+from tests.worlds import Chatter, Texts, search_of
 
 CELLS = 50
 ROW = Grid((CELLS,), ((0.0, CELLS),))
@@ -63,8 +65,8 @@ class Noisy:
 
 
 def qualities(calls=3000, **settings):
-    settings = {"judge": Noisy(), "batch": 10, "challenge": Challenge()} | settings
-    return Search(Qualities(), ROW, Born(), budget=Budget(evaluations=calls), **settings)
+    settings = {"judge": Noisy(), "batch": 10, "challenge": Reevaluation()} | settings
+    return search_of(Qualities(), ROW, Born(), budget=Budget(evaluations=calls), **settings)
 
 
 def reported_and_true(search):
@@ -75,10 +77,12 @@ def reported_and_true(search):
 # Truth
 
 
-def test_the_winners_curse_and_what_a_challenge_makes_of_it():
-    """50 cells, qualities and errors from N(0, 1), 3,000 judgements: reported/true 3.24/1.62 without, 2.6/1.8 with."""
+def test_reevaluation_reduces_the_winners_curse():
+    """50 cells, qualities and errors from N(0, 1), 3,000 judgements: reported/true 3.24/1.62
+    without, 2.6/1.8 with.
+    """
     found = {}
-    for name, rule in {"none": None, "challenge": Challenge()}.items():
+    for name, rule in {"none": None, "challenge": Reevaluation()}.items():
         runs = [qualities(seed=seed, challenge=rule).run(progress=False) for seed in range(4)]
         found[name] = np.mean([reported_and_true(run) for run in runs], 0)
     assert found["none"] == pytest.approx((3.24, 1.62), abs=0.2)
@@ -87,7 +91,9 @@ def test_the_winners_curse_and_what_a_challenge_makes_of_it():
 
 
 def test_shrunk_scores_are_nearly_true():
-    """The summary's shrunk QD score is within a tenth of the true one, where the score as seen is half too high."""
+    """The summary's shrunk QD score is within a tenth of the true one, where the score as seen is
+    half too high.
+    """
     search = qualities(seed=1).run(progress=False)
     summary, (_, true) = search.summary(), reported_and_true(search)
     occupied = summary["occupied"]
@@ -95,44 +101,64 @@ def test_shrunk_scores_are_nearly_true():
     assert summary["qd_score"] / occupied > 1.3 * true
 
 
-def test_a_judge_without_noise_is_believed_as_ever():
+def test_a_judge_without_noise_gives_the_same_elites():
     """The elites are those of the search without challenges, one for one."""
     settings = {"judge": Noisy(0.0), "seed": 3}
     challenged = qualities(2000, **settings).run(progress=False)
     ids = {tuple(genome) for genome in np.asarray(challenged.pool.genome)}
-    tried = np.asarray(challenged.ledger.take(np.arange(len(challenged.ledger.trials()[0]))).genome)
+    tried = np.asarray(
+        challenged.ledger.take(np.arange(len(challenged.ledger.trials()[0]))).genome
+    )
     best = {cell: tried[tried[:, 0] == cell][:, 1].max() for cell in np.unique(tried[:, 0])}
     settled = dict(ids)
     assert settled.keys() == best.keys()
-    assert sum(settled[cell] == best[cell] for cell in best) >= len(best) - challenged._challenges.waiting
+    assert (
+        sum(settled[cell] == best[cell] for cell in best)
+        >= len(best) - challenged._loop.insertion.reevaluations.waiting
+    )
 
 
-def test_a_bound_lets_cells_change_hands_more_rarely():
+def test_a_bound_makes_replacements_rarer():
     """Of the same judgements fewer challengers win, the more standard errors are taken off."""
 
     def changes(bound):
-        search = qualities(1500, seed=2, challenge=Challenge(bound=bound)).run(progress=False)
-        cells = [cell for _, kind, value in search.ledger.events() if kind == "settled" for cell in value["cells"]]
+        search = qualities(1500, seed=2, challenge=Reevaluation(bound=bound)).run(progress=False)
+        cells = [
+            cell
+            for _, kind, value in search.ledger.events()
+            if kind == "settled"
+            for cell in value["cells"]
+        ]
         return sum(n == 2 for _, _, _, n, _ in cells)  # who has been judged twice has just come
 
     assert changes(2.0) < changes(0.0)
 
 
-def test_who_is_judged_too_rarely_is_judged_again_alone():
-    """At the end every elite but those at work has as many judgements as asked for, or the budget was used up."""
-    search = qualities(1500, seed=3, challenge=Challenge(least=4)).run(progress=False)
+def test_elites_with_too_few_judgements_are_judged_again_alone():
+    """At the end every elite but those at work has as many judgements as asked for, or the budget
+    was used up.
+    """
+    search = qualities(1500, seed=3, challenge=Reevaluation(least=4)).run(progress=False)
     count = search.elites.payload["count"][search.elites.occupied]
     assert (count >= 4).mean() > 0.9 and search.commits[-1].evaluations <= 1500
-    assert reported_and_true(search)[0] < reported_and_true(qualities(1500, seed=3).run(progress=False))[0]
+    assert (
+        reported_and_true(search)[0]
+        < reported_and_true(qualities(1500, seed=3).run(progress=False))[0]
+    )
 
 
 # Laws
 
 
-@pytest.mark.parametrize("archive", [ROW, CVT(np.arange(CELLS)[:, None] + 0.5)], ids=["grid", "cvt"])
+@pytest.mark.parametrize(
+    "archive", [ROW, CVT(np.arange(CELLS)[:, None] + 0.5)], ids=["grid", "cvt"]
+)
 @pytest.mark.parametrize("times", [1, 3])
 def test_an_elites_objective_is_the_mean_of_its_judgements(archive, times):
-    """And its count is how many there are, all of which the ledger has; evaluations count each of them once."""
+    """And its count is how many there are, all of which the ledger has.
+
+    Evaluations count each of them once.
+    """
     search = Search(
         Qualities(),
         archive,
@@ -140,16 +166,18 @@ def test_an_elites_objective_is_the_mean_of_its_judgements(archive, times):
         judge=Noisy(),
         batch=10,
         seed=5,
-        challenge=Challenge(times),
+        steering=Steering(reevaluate=Reevaluation(times)),
         budget=Budget(evaluations=900),
     ).run(progress=False)
-    elites, told = search.elites, judgements(search.ledger)
+    elites, told = search.elites, judgements_by_candidate(search.ledger)
     rows = elites.payload["id"], elites.objective, elites.payload["count"]
     for id, objective, count in zip(*(column[elites.occupied] for column in rows), strict=True):
         assert objective == pytest.approx(np.mean(told[id])) and count == len(told[id])
     assert sum(map(len, told.values())) == search.commits[-1].evaluations <= 900
     assert search.summary()["judgements"] == elites.payload["count"][elites.occupied].sum()
-    np.testing.assert_array_equal(np.asarray(search.pool.genome), elites.payload["genome"][elites.occupied])
+    np.testing.assert_array_equal(
+        np.asarray(search.pool.genome), elites.payload["genome"][elites.occupied]
+    )
     np.testing.assert_array_equal(search.pool.descriptor, elites.descriptor[elites.occupied])
 
 
@@ -169,25 +197,31 @@ class Moody:
     """Likes long texts, more or less."""
 
     def __call__(self, key, batch):
-        return np.array([len(text) for text in batch.genome]) + 5 * random_of(key).normal(size=len(batch))
+        return np.array([len(text) for text in batch.genome]) + 5 * random_of(key).normal(
+            size=len(batch)
+        )
 
 
 def texts(**settings):
-    settings = {"batch": 2, "seed": 4, "judge": Moody(), "challenge": Challenge()} | settings
-    return Search(Texts(), Grid((4, 3), Texts.bounds), Chatter(), **settings)
+    settings = {"batch": 2, "seed": 4, "judge": Moody(), "challenge": Reevaluation()} | settings
+    return search_of(Texts(), Grid((4, 3), Texts.bounds), Chatter(), **settings)
 
 
 @pytest.mark.parametrize("in_flight", [1, 4, 16])
 def test_the_same_seed_gives_the_same_run_at_any_timing(in_flight):
     """With several steps at work, twice."""
-    first, second = (texts(in_flight=in_flight).run(120, progress=False).ledger.dump() for _ in range(2))
+    first, second = (
+        texts(in_flight=in_flight).run(120, progress=False).ledger.dump() for _ in range(2)
+    )
     assert first == second
     assert '"settled"' in first
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
-def test_killed_after_any_step_it_comes_to_the_same_end(tmp_path, in_flight):
-    """Between a batch and its challenge too: the ledger of the resumed run is that of the whole one."""
+def test_a_run_killed_after_any_step_resumes_to_the_same_end(tmp_path, in_flight):
+    """Between a batch and its challenge too: the ledger of the resumed run is that of the whole
+    one.
+    """
     with texts(in_flight=in_flight, run=tmp_path / "whole") as search:
         search.run(24, progress=False)
         whole = search.ledger.dump()
@@ -206,7 +240,7 @@ def strip(dump):
     return [line for line in dump.splitlines() if '"goal"' not in line]
 
 
-def test_an_elite_that_changed_meanwhile_is_challenged_by_who_was_waiting():
+def test_waiting_candidates_are_compared_with_the_elite_as_it_is_then():
     """Nobody takes a cell from an elite that it was not judged beside."""
     search = texts(in_flight=8).run(60, progress=False)
     holder = {}
@@ -221,26 +255,32 @@ def test_an_elite_that_changed_meanwhile_is_challenged_by_who_was_waiting():
             holder[cell] = winner
 
 
-def test_who_waits_is_told_and_challenges_make_no_candidates():
+def test_waiting_candidates_have_a_note_and_reevaluations_add_no_candidates():
     """A note says that a candidate was pending; a step of challenges yields nobody."""
     search = texts()
     sizes = [len(batch) for batch in search.steps(40)]
     assert 0 in sizes and max(sizes) == 2
     notes = search.candidates_frame()["notes"]
     assert any(note.get("challenge") == PENDING for note in notes)
-    assert search.history["evaluations"][-1] == sum(map(len, judgements(search.ledger).values()))
+    assert search.history["evaluations"][-1] == sum(
+        map(len, judgements_by_candidate(search.ledger).values())
+    )
 
 
-def test_numbers_that_a_noisy_domain_gives_are_asked_of_it_again():
+def test_a_noisy_domain_is_evaluated_again():
     """Without a judge the domain is asked; with counters for calls, every evaluation is told."""
     asked = []
 
     class Counted(Qualities):
         def evaluate(self, genomes):
             asked.append(len(genomes))
-            return Evaluation(np.asarray(genomes)[:, 1] + len(asked) % 3, np.asarray(genomes)[:, :1])
+            return Evaluation(
+                np.asarray(genomes)[:, 1] + len(asked) % 3, np.asarray(genomes)[:, :1]
+            )
 
-    search = Search(Counted(), ROW, Born(), batch=10, challenge=Challenge()).run(40, progress=False)
+    search = Search(
+        Counted(), ROW, Born(), batch=10, steering=Steering(reevaluate=Reevaluation())
+    ).run(40, progress=False)
     assert sum(asked) == search.commits[-1].evaluations
 
 
@@ -249,13 +289,17 @@ class Vague(Noisy):
 
     def __call__(self, key, batch):
         first, second = jax.random.split(key)
-        place = np.asarray(batch.genome)[:, :1] + 1.5 * random_of(second).normal(size=(len(batch), 1))
+        place = np.asarray(batch.genome)[:, :1] + 1.5 * random_of(second).normal(
+            size=(len(batch), 1)
+        )
         return Judgement(super().__call__(first, batch), features=np.clip(place, 0, CELLS - 0.01))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_who_turns_out_to_be_of_another_kind_moves_there(seed, tmp_path):
-    """Each elite lies in the cell of the median of what was said of it, nobody in two, also on disk; most are right."""
+def test_a_candidate_moves_to_the_cell_of_its_later_judgements(seed, tmp_path):
+    """Each elite lies in the cell of the median of what was said of it, nobody in two, also on
+    disk; most are right.
+    """
     with qualities(2000, judge=Vague(), seed=seed, run=tmp_path).run(progress=False) as search:
         elites, ids = search.elites, search.elites.payload["id"][search.elites.occupied]
         assert len(set(ids.tolist())) == len(ids)
@@ -264,7 +308,9 @@ def test_who_turns_out_to_be_of_another_kind_moves_there(seed, tmp_path):
         for id, there in zip(ids.tolist(), elites.descriptor[elites.occupied], strict=True):
             np.testing.assert_allclose(np.median(_places(search, id), 0), there)
         told = [value for _, kind, value in search.ledger.events() if kind == "settled"]
-        assert any(who == -1 for event in told for _, who, *_ in event["cells"]), "nobody left a cell"
+        assert any(who == -1 for event in told for _, who, *_ in event["cells"]), (
+            "nobody left a cell"
+        )
         np.testing.assert_array_equal(load(tmp_path).elites.descriptor, elites.descriptor)
         np.testing.assert_array_equal(load(tmp_path).elites.payload["id"], elites.payload["id"])
         assert load(tmp_path).summary() == search.summary()
@@ -274,12 +320,18 @@ def test_who_turns_out_to_be_of_another_kind_moves_there(seed, tmp_path):
     assert settled.mean() < 0.7 * first.mean()
 
 
-def test_of_labels_the_commonest_counts():
-    """A label that was said twice of three times is the candidate's, whatever the numbers of the labels are."""
+def test_the_most_frequent_label_counts():
+    """A label that was said twice of three times is the candidate's, whatever the numbers of the
+    labels are.
+    """
 
     class Labelling(Noisy):
         def __call__(self, key, batch):
-            label = np.where(random_of(key).random(len(batch)) < 0.4, 2.0, np.asarray(batch.genome)[:, 0] // 1 % 2)
+            label = np.where(
+                random_of(key).random(len(batch)) < 0.4,
+                2.0,
+                np.asarray(batch.genome)[:, 0] // 1 % 2,
+            )
             return Judgement(super().__call__(key, batch), features=label[:, None])
 
     class Unplaced(Qualities):
@@ -287,8 +339,8 @@ def test_of_labels_the_commonest_counts():
             return Evaluation()
 
     archive = Grid((3,), (("a", "b", "c"),))
-    settings = {"judge": Labelling(), "batch": 10, "seed": 1, "challenge": Challenge()}
-    search = Search(Unplaced(), archive, Born(), **settings).run(60, progress=False)
+    settings = {"judge": Labelling(), "batch": 10, "seed": 1, "challenge": Reevaluation()}
+    search = search_of(Unplaced(), archive, Born(), **settings).run(60, progress=False)
     for elite in search.pool:
         looks = [elite_of[0] for elite_of in _places(search, elite.id)]
         assert elite.descriptor[0] == max(looks, key=looks.count)
@@ -304,8 +356,11 @@ def _places(search, id):
 # After the search
 
 
-def test_elites_that_are_judged_again_are_told_in_the_summary(tmp_path):
-    """Without challenges the score as seen is too high; what the judge says next, and another, is nearly true."""
+def test_the_summary_reports_elites_that_were_judged_again(tmp_path):
+    """Without challenges the score as seen is too high.
+
+    What the judge says next, and another, is nearly true.
+    """
     with qualities(2000, seed=2, challenge=None, run=tmp_path).run(progress=False) as search:
         before = search.ledger.dump()
         told = search.judge_again(times=2)
@@ -326,7 +381,7 @@ def test_elites_that_are_judged_again_are_told_in_the_summary(tmp_path):
     assert seen.judge_again(times=3, judge=Noisy())["held_out"]
 
 
-def test_a_part_of_the_elites_is_told_as_a_part():
+def test_the_summary_says_how_many_elites_were_judged_again():
     """Elites that came later were not asked of."""
     search = texts(challenge=None, batch=4)
     search.run(3, progress=False)
@@ -336,9 +391,23 @@ def test_a_part_of_the_elites_is_told_as_a_part():
 
 
 def test_on_the_command_line(tmp_path, monkeypatch, capsys):
-    """`qdkit run --challenge` is kept in the run, gone on with and told; one without a meaning is refused."""
+    """`qdkit run --challenge` is kept in the run, gone on with and told.
+
+    One without a meaning is refused.
+    """
     monkeypatch.chdir(tmp_path)
-    words = ["run", "poetry", "--evaluations", "300", "--challenge", "1", "--least", "2", "--out", "a"]
+    words = [
+        "run",
+        "poetry",
+        "--evaluations",
+        "300",
+        "--challenge",
+        "1",
+        "--least",
+        "2",
+        "--out",
+        "a",
+    ]
     with pytest.raises(SystemExit) as end:
         main(words)
     assert not end.value.code
@@ -353,8 +422,10 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("writes", ["commit", "settle"])
-def test_a_full_disk_costs_nothing_but_another_try(writes, monkeypatch):
-    """Commits of batches or challenges that cannot be written have not happened: gone on with, the run is the same."""
+def test_a_commit_that_fails_on_a_full_disk_can_be_repeated(writes, monkeypatch):
+    """Commits of batches or challenges that cannot be written have not happened: gone on with, the
+    run is the same.
+    """
     whole = texts().run(24, progress=False)
     original, calls = getattr(Ledger, writes), []
 
@@ -372,8 +443,8 @@ def test_a_full_disk_costs_nothing_but_another_try(writes, monkeypatch):
         except OSError:
             continue
     assert len(calls) > 6 and strip(search.ledger.dump()) == strip(whole.ledger.dump())
-    told = search._challenges._told
-    assert told == whole._challenges._told
+    told = search._loop.insertion.reevaluations._values
+    assert told == whole._loop.insertion.reevaluations._values
 
 
 class Tired:
@@ -388,7 +459,7 @@ class Tired:
         return Judgement(np.where(known, np.nan, [len(text) for text in batch.genome]))
 
 
-def test_where_no_second_judgement_comes_the_elite_stays():
+def test_without_a_second_judgement_the_elite_stays():
     """Nobody wins a cell without one, and nothing is made up."""
     search = texts(judge=Tired()).run(30, progress=False)
     events = [value for _, kind, value in search.ledger.events() if kind == "settled"]
@@ -403,7 +474,7 @@ def test_a_budget_is_never_passed():
         assert qualities(calls, seed=0).run(progress=False).commits[-1].evaluations <= calls
 
 
-def test_a_ledger_whose_challenge_was_changed_is_refused(tmp_path):
+def test_a_ledger_with_a_changed_reevaluation_is_refused(tmp_path):
     """By one digit, or taken out."""
     import sqlite3
 
@@ -419,30 +490,56 @@ def test_a_ledger_whose_challenge_was_changed_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "kind, value",
-    [("again", '"x"'), ("axes", '{"plain": {"w": [1]}}'), ("order", "{"), ("moved", "[1]"), ("replies", "{}")],
+    [
+        ("again", '"x"'),
+        ("axes", '{"plain": {"w": [1]}}'),
+        ("order", "{"),
+        ("moved", "[1]"),
+        ("replies", "{}"),
+    ],
 )
-def test_an_event_that_nobody_could_read_is_damage(tmp_path, kind, value):
-    """Told when the run is opened, with its number and kind, and not as a traceback from whoever reads it."""
+def test_an_event_that_cannot_be_read_is_damage(tmp_path, kind, value):
+    """Told when the run is opened, with its number and kind, and not as a traceback from whoever
+    reads it.
+    """
     import sqlite3
 
     with qualities(100, run=tmp_path).run(progress=False):
         pass
     db = sqlite3.connect(tmp_path / "run.db")
-    db.execute("insert into events (after, kind, value) values (1, ?, ?)", (kind, value))
+    db.execute("insert into events values (9999, 1, ?, ?, 1, '')", (kind, value))
     db.commit(), db.close()
-    with pytest.raises(DamagedRun, match=f"event .* of the ledger, '{kind}', is not as it was written"):
+    with pytest.raises(
+        DamagedRun, match=f"event .* of the ledger, '{kind}', is not as it was written"
+    ):
         load(tmp_path)
 
 
-def test_what_cannot_be_challenged_is_refused():
+def test_archives_that_reevaluation_cannot_use_are_refused():
     """Archives that keep several a cell, islands, and numbers that are none."""
-    for archive in (Deep(ROW, 3), Islands(ROW, 2)):
+    for archive in (DeepGrid(ROW, 3), Islands(ROW, 2)):
         with pytest.raises(ValueError, match="keeps others too"):
-            Search(Qualities(), archive, Born(), judge=Noisy(), challenge=Challenge())
-    from qdkit.axes import Principal
+            Search(
+                Qualities(),
+                archive,
+                Born(),
+                judge=Noisy(),
+                steering=Steering(reevaluate=Reevaluation()),
+            )
+    from qdkit.axes import PrincipalAxes
 
-    with pytest.raises(ValueError, match="leave one of challenge and axes out"):
-        Search(Qualities(), Grid((5,), ((0, 1),)), Born(), axes=Principal(1), challenge=Challenge())
-    for settings, why in (({"times": 0}, "times is 0"), ({"bound": -1.0}, "bound is -1"), ({"least": 0}, "least is 0")):
+    with pytest.raises(ValueError, match="leave one of reevaluate and axes out"):
+        Search(
+            Qualities(),
+            Grid((5,), ((0, 1),)),
+            Born(),
+            axes=PrincipalAxes(1),
+            steering=Steering(reevaluate=Reevaluation()),
+        )
+    for settings, why in (
+        ({"times": 0}, "times is 0"),
+        ({"bound": -1.0}, "bound is -1"),
+        ({"least": 0}, "least is 0"),
+    ):
         with pytest.raises(ValueError, match=why):
-            Challenge(**settings)
+            Reevaluation(**settings)

@@ -7,9 +7,23 @@ import json
 import pytest
 
 import qdkit
-from qdkit.cli import main
+from qdkit.cli.commands import main
 
-SMALL = ["run", "arm", "--evaluations", "300", "--batch", "100", "--joints", "3", "--shape", "6", "6", "--seed", "2"]
+SMALL = [
+    "run",
+    "arm",
+    "--evaluations",
+    "300",
+    "--batch",
+    "100",
+    "--joints",
+    "3",
+    "--shape",
+    "6",
+    "6",
+    "--seed",
+    "2",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -38,14 +52,24 @@ def refused(capsys, *words):
 
 
 def test_run_show_resume(capsys, tmp_path):
-    """A run fills a folder; show tells of it in words, JSON and pictures; resume takes it further."""
+    """A run fills a folder; show tells of it in words, JSON and pictures.
+
+    Resume takes it further.
+    """
     text = out(capsys, *SMALL, "--out", "results/a")
     assert "kept in results/a" in text and "coverage" in text and "overview.png" in text
     for name in ("run.db", "elites.npz", "overview.png"):
         assert (tmp_path / "results" / "a" / name).stat().st_size > 1000
     summary = json.loads(out(capsys, "show", "results/a", "--json"))
     assert summary["evaluations"] == 300 and 0 < summary["coverage"] <= 1
-    assert {"evaluations", "coverage", "qd_score", "best_objective", "occupied", "seconds"} <= summary.keys()
+    assert {
+        "evaluations",
+        "coverage",
+        "qd_score",
+        "best_objective",
+        "occupied",
+        "seconds",
+    } <= summary.keys()
     out(capsys, "resume", "results/a", "--evaluations", "500")
     assert json.loads(out(capsys, "show", "results/a", "--json"))["evaluations"] == 500
     run = qdkit.load("results/a")
@@ -53,13 +77,27 @@ def test_run_show_resume(capsys, tmp_path):
 
 
 def test_a_run_is_steered_by_words_and_goes_on_as_it_began(capsys):
-    """Parents by a rule, islands, and an end of its own; a resumed run knows them, and a comparison one map."""
-    steered = ["--parents", "weighted", "--fresh", "0.1", "--islands", "3", "--migrate", "1", "--target", "-0.01"]
+    """Parents by a rule, islands, and an end of its own.
+
+    A resumed run knows them, and a comparison one map.
+    """
+    steered = [
+        "--parents",
+        "weighted",
+        "--fresh",
+        "0.1",
+        "--islands",
+        "3",
+        "--migrate",
+        "1",
+        "--target",
+        "-0.01",
+    ]
     out(capsys, *SMALL, "--out", "a", *steered, "--baseline", "climb")
     text = " ".join(out(capsys, *SMALL, "--out", "b", *steered).split())
     assert "into 36 cells on each of 3 islands" in text and "the target -0.01" in text
     run = qdkit.load("b")
-    assert run.archive.count == 3 and "Fresh(rule=Weighted(" in run.ledger.about["parents"]
+    assert run.archive.count == 3 and "Restarts(rule=Weighted(" in run.ledger.about["parents"]
     assert run.summary()["cells"] == 36 and run.commits[-1].best >= -0.01
     steps = len(run.commits)
     out(capsys, "resume", "b", "--evaluations", "600")
@@ -68,11 +106,16 @@ def test_a_run_is_steered_by_words_and_goes_on_as_it_began(capsys):
 
 
 def test_everything_is_tried_again_where_novelty_is_none(capsys):
-    """What is known is not evaluated by default, is told of in the summary, and is evaluated on request."""
+    """What is known is not evaluated by default, is told of in the summary, and is evaluated on
+    request.
+    """
     words = ["run", "words", "--evaluations", "300", "--batch", "50", "--seed", "3"]
     summary = json.loads(out(capsys, *words, "--out", "a") and out(capsys, "show", "a", "--json"))
     assert summary["rejections"] == {"form": summary["outcomes"]["rejected"]}
-    summary = json.loads(out(capsys, *words, "--novelty", "none", "--out", "b") and out(capsys, "show", "b", "--json"))
+    summary = json.loads(
+        out(capsys, *words, "--novelty", "none", "--out", "b")
+        and out(capsys, "show", "b", "--json")
+    )
     assert summary["rejections"] == {} and "rejected" not in summary["outcomes"]
     out(capsys, "resume", "b", "--evaluations", "350")
 
@@ -82,14 +125,16 @@ def test_everything_is_tried_again_where_novelty_is_none(capsys):
     [
         (["--fresh", "1.5"], "--fresh is a share"),
         (["--islands", "0"], "--islands is 1 or more"),
-        (["--islands", "1000000000"], "all of them together may have 5,000,000"),
+        (["--islands", "1000000000"], "all islands together may have 5,000,000"),
         (["--lessons", "-1"], "--lessons is a number of candidates"),
         (["--patience", "0"], "--patience is a number of evaluations"),
         (["--target", "nan"], "a target is a finite number"),
         (["--target", "inf"], "a target is a finite number"),
     ],
 )
-def test_steering_that_makes_no_sense_is_refused_before_there_is_a_folder(capsys, tmp_path, words, said):
+def test_steering_that_makes_no_sense_is_refused_before_there_is_a_folder(
+    capsys, tmp_path, words, said
+):
     """In the words of the shell."""
     assert said in refused(capsys, *SMALL, "--out", "a", *words)
     assert not (tmp_path / "a").exists()
@@ -97,7 +142,7 @@ def test_steering_that_makes_no_sense_is_refused_before_there_is_a_folder(capsys
 
 def test_a_mistake_of_the_code_is_not_told_as_a_sentence(monkeypatch):
     """A key that is not there is a bug, and has its traceback."""
-    monkeypatch.setattr("qdkit.cli.show_run", lambda seen, path: {}["parents"])
+    monkeypatch.setattr("qdkit.cli.commands.show_run", lambda seen, path: {}["parents"])
     with pytest.raises(KeyError):
         main([*SMALL, "--out", "a"])
 
@@ -131,12 +176,31 @@ def test_a_run_without_a_folder_takes_the_next_free_one(capsys):
             "--sigma",
             "0.4",
         ],
-        ["unit_arm", "--joints", "4", "--operator", "cma-me", "--emitters", "2", "--ranker", "imp"],
+        [
+            "unit_arm",
+            "--joints",
+            "4",
+            "--operator",
+            "cma-me",
+            "--emitters",
+            "2",
+            "--ranker",
+            "imp",
+        ],
     ],
 )
 def test_the_options_of_every_part_can_be_set(capsys, words):
     """Domains, archives and operators bring their own options."""
-    out(capsys, "run", *words, "--evaluations", "40", *([] if "--batch" in words else ["--batch", "20"]), "--out", "r")
+    out(
+        capsys,
+        "run",
+        *words,
+        "--evaluations",
+        "40",
+        *([] if "--batch" in words else ["--batch", "20"]),
+        "--out",
+        "r",
+    )
     assert qdkit.load("r").summary()["evaluations"] == 40
 
 
@@ -164,13 +228,28 @@ class Lengths:
 
 
 def test_a_domain_of_ones_own(capsys, tmp_path):
-    """A file and a module are named with their object; its settings are options; to go on it is named again."""
+    """A file and a module are named with their object; its settings are options.
+
+    To go on it is named again.
+    """
     (tmp_path / "own.py").write_text(OWN)
     help = out(capsys, "run", "own.py:Lengths", "--help")
     assert "--start" in help and "the first word" in help
-    out(capsys, "run", "own.py:Lengths", "--start", "quality", "--evaluations", "30", "--batch", "10", "--out", "r")
+    out(
+        capsys,
+        "run",
+        "own.py:Lengths",
+        "--start",
+        "quality",
+        "--evaluations",
+        "30",
+        "--batch",
+        "10",
+        "--out",
+        "r",
+    )
     assert qdkit.load("r").genome(0) == "quality" and qdkit.load("r").domain is None
-    assert "name it again, --domain own.py:Lengths" in refused(capsys, "resume", "r")
+    assert "name it again with --domain own.py:Lengths" in refused(capsys, "resume", "r")
     out(capsys, "resume", "r", "--domain", "own.py:Lengths", "--evaluations", "50")
     assert qdkit.load("r").summary()["evaluations"] == 50
 
@@ -178,7 +257,16 @@ def test_a_domain_of_ones_own(capsys, tmp_path):
 def test_help_shows_every_option_with_its_default(capsys):
     """`run arm --help` lists the options of the parts that would be used."""
     help = out(capsys, "run", "arm", "--help")
-    for option in ("--evaluations", "--seed", "--out", "--joints", "--shape", "--iso", "--line", "[default: 12]"):
+    for option in (
+        "--evaluations",
+        "--seed",
+        "--out",
+        "--joints",
+        "--shape",
+        "--iso",
+        "--line",
+        "[default: 12]",
+    ):
         assert option in help
     assert "--cells" in out(capsys, "run", "arm", "--archive", "cvt", "--help")
 
@@ -198,7 +286,10 @@ def test_help_shows_every_option_with_its_default(capsys):
         (["run", "arm", "--evaluations", "-3"], "budget of -3 evaluations"),
         (["run", "arm", "--batch", "0"], "batch is 0"),
         (["run", "arm", "--joint", "3"], "Did you mean --joints"),
-        (["run", "arm", "--operator", "cma-me", "--emitters", "3"], "3 emitters cannot share a batch of 1000"),
+        (
+            ["run", "arm", "--operator", "cma-me", "--emitters", "3"],
+            "3 emitters cannot share a batch of 1000",
+        ),
         (["show", "nowhere"], "nowhere holds no run"),
         (["resume", "nowhere"], "nowhere holds no run"),
     ],
@@ -220,7 +311,15 @@ def test_a_folder_that_holds_a_run_is_not_written_over(capsys):
 def test_doctor_says_what_is_there(capsys):
     """Versions, devices and extras."""
     report = out(capsys, "doctor").lower()
-    for name in ("qdkit", "python", "numpy", "jax", "ribs", "devices", "cpu"):  # or TFRT_CPU_0, as old jax says it
+    for name in (
+        "qdkit",
+        "python",
+        "numpy",
+        "jax",
+        "ribs",
+        "devices",
+        "cpu",
+    ):  # or TFRT_CPU_0, as old jax says it
         assert name in report
 
 
@@ -242,14 +341,21 @@ class Lying:
 
 
 def test_what_candidates_say_does_not_style_or_steer_the_terminal(capsys, tmp_path):
-    """An error that holds markup or escape codes is shown as it is, its control characters as a sign; so are paths."""
+    """An error that holds markup or escape codes is shown as it is, its control characters as a
+    sign; so are paths.
+    """
     (tmp_path / "own.py").write_text(
         LYING + "\n    from qdkit.domains.words import Respell\n    operators = {'r': Respell}\n"
     )
-    text = out(capsys, "run", "own.py:Lying", "--evaluations", "6", "--batch", "2", "--out", "a[/]b")
+    text = out(
+        capsys, "run", "own.py:Lying", "--evaluations", "6", "--batch", "2", "--out", "a[/]b"
+    )
     assert "kept in a[/]b" in text and "drawn: a[/]b/overview.png" in text
     text = out(capsys, "show", "a[/]b")
-    assert "[bold]loud[/] [/] :warning: �[2J�]0;title�" in " ".join(text.split()) and "\x1b" not in text
+    assert (
+        "[bold]loud[/] [/] :warning: �[2J�]0;title�" in " ".join(text.split())
+        and "\x1b" not in text
+    )
     (tmp_path / "own.py").write_text(LYING.replace('word == "quality"', "False"))
     text = refused(capsys, "run", "own.py:Lying", "--evaluations", "6", "--out", "b")
     assert "[bold]loud[/]" in text and "\x1b" not in text

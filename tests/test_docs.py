@@ -1,7 +1,8 @@
-"""The pages that teach: what they tell a reader to write and to run is written and run."""
+"""The pages of documentation: the code and the commands in them work."""
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shlex
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from qdkit import load
 from qdkit.archives import Grid
-from qdkit.cli import main
+from qdkit.cli.commands import main
 from qdkit.testing import ModelServer, check_domain
 
 from .worlds import Texts
@@ -21,7 +22,7 @@ DOCS = ROOT / "docs"
 
 
 class Block(NamedTuple):
-    """A fenced block of a page: its language, what stands behind it, and its text."""
+    """A fenced block of a page: its language, the words behind it, and its text."""
 
     language: str
     about: str
@@ -30,12 +31,15 @@ class Block(NamedTuple):
 
 def blocks(page: str) -> list[Block]:
     text = (ROOT / page if page == "README.md" else DOCS / page).read_text(encoding="utf-8")
-    return [Block(*found) for found in re.findall(r"^```(\w+) ?(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE)]
+    return [
+        Block(*found)
+        for found in re.findall(r"^```(\w+) ?(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE)
+    ]
 
 
 @pytest.mark.parametrize("page", ["new-domain.md"])
-def test_a_reader_who_does_what_the_page_says_gets_what_it_says(page, tmp_path, monkeypatch, capsys):
-    """In the order of the page: files are written, commands given, and Python run, in a folder of its own."""
+def test_the_page_on_new_domains_runs_as_it_stands(page, tmp_path, monkeypatch, capsys):
+    """Its files are written, its commands run and its Python executed, in order, in one folder."""
     monkeypatch.chdir(tmp_path)
     room: dict[str, object] = {"__name__": page}
     done = []
@@ -55,7 +59,18 @@ def test_a_reader_who_does_what_the_page_says_gets_what_it_says(page, tmp_path, 
         else:
             continue
         done.append(language)
-    assert done == ["python", "markdown", "python", "sh", "python", "python", "python", "markdown", "sh", "python"]
+    assert done == [
+        "python",
+        "markdown",
+        "python",
+        "sh",
+        "python",
+        "python",
+        "python",
+        "markdown",
+        "sh",
+        "python",
+    ]
     assert len(list(tmp_path.glob("results/ruler-1/*.png"))) == 2
     doubling = load("results/doubling-1").summary()
     assert doubling["queries"]["validation"] > 0 and doubling["queries"]["lockbox"] == 1
@@ -63,7 +78,7 @@ def test_a_reader_who_does_what_the_page_says_gets_what_it_says(page, tmp_path, 
 
 
 def test_the_page_on_steering_runs_as_it_stands():
-    """Its lines are Python, one after the other, in one session."""
+    """Its code blocks are executed one after the other, in one session."""
     from matplotlib import pyplot
 
     room: dict[str, Any] = {}
@@ -75,15 +90,17 @@ def test_the_page_on_steering_runs_as_it_stands():
 
 
 def test_the_page_on_operators_runs_as_it_stands():
-    """A search by STAX, from pictures."""
+    """It has a search by STAX, from pictures, and an operator that begins each search afresh."""
     room: dict[str, Any] = {}
-    [stax] = (text for language, _, text in blocks("operators.md") if language == "python")
+    stax, own = (text for language, _, text in blocks("operators.md") if language == "python")
     exec(compile(stax, "operators.md", "exec"), room)
     assert room["search"].axes.surprise(room["search"].pool.features).min() > 0
+    exec(compile(own, "operators.md", "exec"), room)
+    assert room["search"].operator.sigma < room["cooling"].sigma == 0.3
 
 
 def test_the_page_on_rating_runs_as_it_stands(tmp_path, monkeypatch, capsys):
-    """Its commands, but for those that serve until they are stopped, and its Python, one after the other."""
+    """Its commands run, except for those that serve until they are stopped, and its Python."""
     monkeypatch.chdir(tmp_path)
     room: dict[str, Any] = {}
     for language, about, text in blocks("rating.md"):
@@ -94,14 +111,18 @@ def test_the_page_on_rating_runs_as_it_stands(tmp_path, monkeypatch, capsys):
             exec(compile(text, "rating.md", "exec"), room)
         if language == "sh" and not about:
             assert text.startswith("qdkit rate results/")
-    assert (tmp_path / "results" / "arms.csv").exists() and room["served"].links["ann"].startswith("http://127.0.0.1:")
+    assert (tmp_path / "results" / "arms.csv").exists() and room["served"].links["ann"].startswith(
+        "http://127.0.0.1:"
+    )
     room["run"].close()
 
 
-def test_the_readme_does_what_it_shows(tmp_path, monkeypatch):
-    """Its three examples run as they stand, but for the server's address and how long they take."""
+def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
+    """Its three examples run, with another server and for a shorter time."""
     monkeypatch.chdir(tmp_path)
-    numbers, own, models = (text for language, _, text in blocks("README.md") if language == "python")
+    numbers, own, models = (
+        text for language, _, text in blocks("README.md") if language == "python"
+    )
     room: dict[str, Any] = {}
     exec(compile(numbers.replace("run(100)", "run(3, progress=False)"), "README.md", "exec"), room)
     assert room["search"].summary()["evaluations"] == 3000
@@ -109,8 +130,23 @@ def test_the_readme_does_what_it_shows(tmp_path, monkeypatch):
     check_domain(room["Words"]())
     with ModelServer() as server:
         room |= {"my_domain": Texts(), "my_archive": Grid((8, 5), Texts.bounds)}
-        here = models.replace("http://localhost:8000/v1", server.url).replace("calls=2000", "calls=20")
+        here = models.replace("http://localhost:8000/v1", server.url).replace(
+            "calls=2000", "calls=20"
+        )
         exec(compile(here, "README.md", "exec"), room)
         assert len(server.log) == 20
     room["search"].close()
     assert load("results/texts-1").summary()["calls"] == 20
+
+
+def test_each_name_of_the_glossary_can_be_imported():
+    """No term is in the glossary twice."""
+    page = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    terms, names = [], []
+    for row in re.findall(r"^\| (?!term|---)(.*) \|$", page, re.MULTILINE):
+        first, *_, last = row.split(" | ")
+        terms.append(first)
+        names += re.findall(r"`([\w.]+)`", last)
+    assert len(terms) == len(set(terms)) > 50
+    for name in names:
+        pkgutil.resolve_name(name)

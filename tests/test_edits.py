@@ -1,8 +1,10 @@
-"""Edits of programs: how answers are read and applied, what a model is shown, and the operators that ask."""
+"""Edits of programs: the parsing and application of responses, prompts, and the operators."""
 
 from __future__ import annotations
 
 import os
+import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +16,22 @@ from hypothesis import strategies as st
 
 import qdkit
 from qdkit.archives import Grid
-from qdkit.elites import Added
+from qdkit.core.elites import Added
+from qdkit.core.types import NO_CANDIDATE, Batch, Context, Outcome, Proposal
 from qdkit.llm import LLM
+from qdkit.llm.templates import fence
 from qdkit.operators import Cross, Full, Patch, Portfolio, Repair, programmer
-from qdkit.operators.edits.applying import LONGEST, patched, rewritten
-from qdkit.operators.edits.reading import fenced, replacements
-from qdkit.operators.edits.showing import SAID, clipped, fitting, told_apart
-from qdkit.programs import changed_outside
-from qdkit.prompts import fence
+from qdkit.operators.edits.applying import MAX_EDIT_CHARACTERS, apply_patch, apply_rewrite
+from qdkit.operators.edits.prompts import (
+    MAX_NOTE_CHARACTERS,
+    format_distinct,
+    select_fitting,
+    shorten_middle,
+)
+from qdkit.operators.edits.reading import fenced_blocks, replacements
+from qdkit.programs.syntax import changed_outside
 from qdkit.testing import FAULTS, ModelServer, check_operator
-from qdkit.types import NOBODY, Batch, Context, Outcome, Proposal
+from tests.worlds import search_of
 
 KEY = jax.random.key(0)
 GOLDEN = Path(__file__).parent / "golden" / "prompts"
@@ -54,13 +62,13 @@ def block(search, replace, path=""):
 
 
 def patch(answer, text=SEED):
-    """What a patch makes of a program of one file: its text, or the reason why not."""
-    edited = patched({"solve.py": text}, answer)
+    """Returns the text of a program of one file after a patch, or the error."""
+    edited = apply_patch({"solve.py": text}, answer)
     return edited.error or edited.files["solve.py"]
 
 
 def rewrite(answer, text=SEED):
-    edited = rewritten({"solve.py": text}, answer)
+    edited = apply_rewrite({"solve.py": text}, answer)
     return edited.error or edited.files["solve.py"]
 
 
@@ -72,7 +80,7 @@ TRIPLED = BLOCK.replace("i * 2", "i * 3")
 
 
 def test_a_patch_replaces_the_lines_it_quotes():
-    """One block, in prose, with its path or without, gives the program with those lines changed."""
+    """One block in prose, with or without its path, gives the program with the lines changed."""
     change = ("        total += i * 2", "        total += i * 3")
     assert patch(f"I triple it.\n\n{block(*change)}\nThat is all.") == BETTER
     assert patch(block(*change, path="solve.py")) == BETTER
@@ -90,14 +98,14 @@ def test_a_patch_replaces_the_lines_it_quotes():
         "```",
     ],
 )
-def test_a_path_is_found_however_it_is_dressed(head):
-    """Headings, bold, backticks, labels and fences around a path do not count."""
+def test_marks_around_a_path_are_ignored(head):
+    """Headings, bold, backticks, labels and fences around a path are ignored."""
     (found,) = replacements(head + "\n" + block("a", "b"), ["solve.py"])
     assert found.path == ("" if head == "```" else "solve.py")
 
 
 def test_several_blocks_are_applied_in_order():
-    """A later block finds what an earlier one has put there."""
+    """A later block finds the lines of an earlier one."""
     first = block("        total += i * 2", "        total += i * 4")
     assert patch(first + block("        total += i * 4", "        total += i * 3")) == BETTER
 
@@ -108,126 +116,328 @@ def test_a_name_with_underscores_is_a_path():
     assert found.path == "pkg/__init__.py"
 
 
-def test_an_exact_place_is_taken_before_a_loose_one():
-    """Lines that match to the character are meant, also where others match but for blanks."""
-    edited = patched({"a.py": "if y:\n    x = 1\nx = 1\n"}, block("x = 1", "x = 2"))
+def test_an_exact_match_takes_precedence_over_a_loose_one():
+    """Lines that match exactly are chosen, even if others match except for whitespace."""
+    edited = apply_patch({"a.py": "if y:\n    x = 1\nx = 1\n"}, block("x = 1", "x = 2"))
     assert edited.files == {"a.py": "if y:\n    x = 1\nx = 2\n"} and edited.loose == 0
 
 
-def test_a_place_is_found_but_for_whitespace_and_said_so():
-    """Another indentation, blanks at the ends of lines and empty lines around are passed over, and counted."""
+def test_a_match_that_ignores_whitespace_is_found_and_counted():
+    """Other indentation, spaces at the ends of lines and empty lines are ignored, and counted."""
     quoted = "\nfor i in range(n):  \n    total += i * 2\n"
-    edited = patched({"solve.py": SEED}, block(quoted, "for i in range(n):\n    total += i * 3"))
+    edited = apply_patch(
+        {"solve.py": SEED}, block(quoted, "for i in range(n):\n    total += i * 3")
+    )
     assert edited.files["solve.py"] == BETTER and edited.loose == 1
 
 
-def test_loose_lines_keep_their_indentation_among_each_other():
-    """A place whose lines are indented otherwise among each other is another place."""
+def test_loose_matches_have_the_same_relative_indentation():
+    """Lines with another relative indentation do not match."""
     assert "is not in solve.py" in patch(block("for i in range(n):\ntotal += i * 2", "pass"))
 
 
-def test_lines_match_as_a_whole():
+def test_only_whole_lines_match():
     """`x = 1` is not found within `xx = 10`."""
     assert "is not in" in patch(block("x = 1", "x = 2"), "xx = 10\n")
 
 
-def test_a_line_of_a_block_is_meant_before_one_of_the_frame():
-    """What stands both inside and outside of the marks is changed inside."""
+NESTED = """def f(x):
+    if x > 0:
+        x = 1
+    y = 2
+    for i in range(3):
+        y += i
+        if y > 5:
+            y -= 1
+
+    return y
+"""
+LOOP = "    for i in range(3):\n        y += i\n        if y > 5:\n            y -= 1"
+FASTER = LOOP.replace("range(3)", "range(4)").replace(
+    "y -= 1", "y -= 1\n            if y:\n                y = 0"
+)
+
+
+def dedented(text, by="    ", to=""):
+    """Returns the lines with one level less, or with another kind of indentation."""
+    lines = [line.removeprefix(by) for line in text.split("\n")]
+    return "\n".join(to + line if line.strip() and to else line for line in lines)
+
+
+def with_tabs(text):
+    return text.replace("    ", "\t")
+
+
+@pytest.mark.parametrize(
+    ("search", "replace", "old", "new"),
+    [
+        (
+            "y = 2",
+            "    y = 3",
+            "y = 2",
+            "y = 3",
+        ),  # SEARCH without its indentation, REPLACE with it
+        ("    y = 2", "y = 3", "y = 2", "y = 3"),  # and the other way round
+        (
+            "    return y",
+            "return y + 1",
+            "return y",
+            "return y + 1",
+        ),  # where both would compile otherwise
+        (dedented(LOOP), FASTER, LOOP, FASTER),
+        (LOOP, dedented(FASTER), LOOP, FASTER),
+        (dedented(LOOP), dedented(FASTER), LOOP, FASTER),
+        (dedented(LOOP, to="  "), dedented(FASTER, to="  "), LOOP, FASTER),
+        (with_tabs(LOOP), with_tabs(FASTER), LOOP, FASTER),
+        (LOOP.replace("    ", "  "), FASTER.replace("    ", "  "), LOOP, FASTER),
+        ("\n    y = 2  \n\n", "\n    y = 3\n\n    z = 4\n", "y = 2", "y = 3\n\n    z = 4"),
+        ("\ty = 2", "\ty = 3\n\tif y:\n\t\ty = 4", "y = 2", "y = 3\n    if y:\n        y = 4"),
+    ],
+)
+def test_replacements_take_the_indentation_of_their_place(search, replace, old, new):
+    """Either part may have lost its indentation, in files with spaces and with tabs."""
+    for text, of in ((NESTED, lambda x: x), (with_tabs(NESTED), with_tabs)):
+        edited = apply_patch({"a.py": text}, block(search, replace))
+        assert edited.files.get("a.py") == of(NESTED.replace(old, new)), edited.error
+        assert edited.loose == 1 or text is not NESTED
+
+
+@pytest.mark.parametrize(
+    ("search", "replace", "message"),
+    [
+        (
+            "y = 2",
+            "        y = 3",
+            "no indentation and its REPLACE part with 8 spaces, and the line in a.py",
+        ),
+        (
+            "    y = 2",
+            "        y = 3",
+            "8 spaces and its SEARCH part with 4 spaces, so it would land in another",
+        ),
+        ("        y += i", "    y += i", "so it would land in another block of the code"),
+        (
+            "  y += i",
+            "    y += i\n    y += 1",
+            "2 spaces and its REPLACE part with 4 spaces, and the line in a.py",
+        ),
+        (
+            "y -= 1\n\nreturn y",
+            "y = 1",
+            "these lines are there from line 8 on, indented otherwise among each other",
+        ),
+        (
+            "return y",
+            "return y\n    z = 1",
+            "a.py would not be Python any more: unexpected indent (line 11: 'z = 1')",
+        ),
+        (
+            "        x = 1",
+            "",
+            "a.py would not be Python any more: expected an indented block after 'if'",
+        ),
+        ("    y = 2", "    y = (2", "a.py would not be Python any more: '(' was never closed"),
+        (
+            "    for i in range(3):",
+            "    if 1:\n        for i in range(3):",
+            "would not be Python any more",
+        ),
+        ("  4:     y = 2", "    y = 3", "it has numbers before its lines"),
+        ("4|    y = 2\n5|    for i in range(3):", "    y = 3", "it has numbers before its lines"),
+        ("    if x > 0:\n    ...\n    y = 2", "    y = 3", "it leaves lines out with '...'"),
+        ("    if x > 0:\n        # ...\n    y = 2", "    y = 3", "it leaves lines out with '...'"),
+        (" \n\t", "    y = 3", "its SEARCH part is empty"),
+        ("        y", "    z", "its SEARCH part is not in a.py"),
+    ],
+)
+def test_a_patch_with_ambiguous_indentation_is_refused_with_a_reason(search, replace, message):
+    """No line lands in another block of the code, and a program that compiled still does."""
+    edited = apply_patch({"a.py": NESTED}, block(search, replace))
+    assert message in edited.error and not edited.files
+
+
+@pytest.mark.parametrize("value", ['"""\nabc\n"""', 'f"""\n{1}\n"""', "'''a\\\n  b'''"])
+def test_multiline_strings_are_not_reindented(value):
+    """Otherwise its value would change.
+
+    A docstring may be reindented, and so may code around a string that stays.
+    """
+    before = {"main.py": "def f():\n    s = 1\n    return s\n"}
+    block = "<<<<<<< SEARCH\n{}\n=======\n{}\n>>>>>>> REPLACE"
+    assert "a text in quotes" in apply_patch(before, block.format("s = 1", f"s = {value}")).error
+    for search in ("    s = 1", "s = 1"):
+        kept = apply_patch(before, block.format(search, f"    s = {value}"))
+        assert kept.files["main.py"] == f"def f():\n    s = {value}\n    return s\n"
+    inner = {"main.py": "class A:\n    def f(self):\n        return 1\n"}
+    new = 'def f(self):\n    """One.\n\n    And more.\n    """\n    return 2'
+    moved = apply_patch(inner, block.format("def f(self):\n    return 1", new)).files["main.py"]
+    assert moved == "class A:\n" + textwrap.indent(new, "    ") + "\n"
+
+
+def test_a_replacement_that_repeats_a_searched_line_keeps_its_indentation():
+    """The lines before or after it may have another level."""
+    new = "        y += i\n        y += 1"
+    assert patch(block("        y += i", new), NESTED) == NESTED.replace("        y += i", new)
+    deeper = "        x = 1\n        y = 2"
+    assert patch(block("        x = 1\n    y = 2", deeper), NESTED) == NESTED.replace(
+        "        x = 1\n    y = 2", deeper
+    )
+
+
+def test_a_program_that_does_not_compile_can_be_patched():
+    """Its indentation may be the error."""
+    broken = NESTED.replace("    y = 2", "   y = 2")
+    assert patch(block("   y = 2", "    y = 2"), broken) == NESTED
+
+
+def test_overlapping_blocks_are_refused_with_a_reason():
+    """The second of two overlapping blocks does not match any more."""
+    both = block("    y = 2", "    y = 3") + block(
+        "    y = 2\n    for i in range(3):", "    y = 4"
+    )
+    assert (
+        "block 2: its SEARCH part is not in a.py any more: an earlier block"
+        in apply_patch({"a.py": NESTED}, both).error
+    )
+
+
+def test_lines_of_other_languages_are_not_reindented():
+    """Where indentation has no meaning, an exact match takes the lines as they are."""
+    text = "void f() {\n    int a = 1;\n}\n"
+    assert apply_patch({"a.cpp": text}, block("    int a = 1;", "int a = 2;")).files[
+        "a.cpp"
+    ] == text.replace("    int a = 1", "int a = 2")
+    assert apply_patch({"a.cpp": text}, block("int a = 1;", "int a = 2;")).files[
+        "a.cpp"
+    ] == text.replace("1", "2")
+
+
+def test_a_match_inside_the_marks_takes_precedence_over_one_outside():
+    """Lines that are both inside and outside of the marks are changed inside."""
     assert patch(block("    total = 0.5", "    total = 1.5")) == SEED.replace("0.5", "1.5", 1)
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         ("I would not change it.", "has no block from"),
         (block("    missing()", "pass"), "block 1: its SEARCH part is not in solve.py"),
         (block("        total += i * 22", "pass"), "most like its first is 'total += i * 2'"),
-        (block("    total = 0.5\n    while n:", "pass"), "'total = 0.5', is there, and what follows differs"),
-        (block("import math", "import os"), "solve.py is changed outside its EVOLVE-BLOCK marks"),
+        (
+            block("    total = 0.5\n    while n:", "pass"),
+            "'total = 0.5', is there, and what follows differs",
+        ),
+        (
+            block("import math", "import os"),
+            "found only outside the EVOLVE-BLOCK marks of solve.py (line 3)",
+        ),
         (block("", "pass"), "block 1: its SEARCH part is empty"),
-        (block("x", "y", path="other.py"), "other.py is not one of the program's files: solve.py"),
+        (block("x", "y", path="other.py"), "block 1: its SEARCH part is not in solve.py"),
         (block("    return total", "    return total"), "leaves the program as it is"),
-        ("<<<<<<< SEARCH\n    return total\n>>>>>>> REPLACE", "block 1 of the answer has no line ======="),
+        (
+            "<<<<<<< SEARCH\n    return total\n>>>>>>> REPLACE",
+            "block 1 of the answer has no line =======",
+        ),
         ("<<<<<<< SEARCH\n    return total\n=======\n    return 1", "no line >>>>>>> REPLACE"),
-        ("<<<<<<< SEARCH\n    return total\n" + block("a", "b"), "block 1 of the answer has no line ======="),
-        (block("    return total", "# EVOLVE-BLOCK-END\nimport os\n# EVOLVE-BLOCK-START"), "changed outside"),
+        (
+            "<<<<<<< SEARCH\n    return total\n" + block("a", "b"),
+            "block 1 of the answer has no line =======",
+        ),
+        (
+            block("    return total", "# EVOLVE-BLOCK-END\nimport os\n# EVOLVE-BLOCK-START"),
+            "changed outside",
+        ),
         (block("    return total", "# EVOLVE-BLOCK-END"), "come in pairs"),
-        (block("# EVOLVE-BLOCK-START", "pass"), "come in pairs"),
-        ("x" * (LONGEST + 1), "has 100,001 characters, and 100,000 are read"),
+        (
+            block("# EVOLVE-BLOCK-START", "pass"),
+            "found only outside the EVOLVE-BLOCK marks of solve.py (line 5)",
+        ),
+        (block("# EVOLVE-BLOCK-START\ndef solve(n):", "def solve(n):"), "come in pairs"),
+        ("x" * (MAX_EDIT_CHARACTERS + 1), "has 100,001 characters, and 100,000 are read"),
     ],
 )
-def test_a_patch_that_does_not_apply_says_why(answer, said):
-    """The reason is a sentence by which the model can mend its answer; the program stays as it was."""
-    assert said in patch(answer)
+def test_a_patch_that_does_not_apply_says_why(answer, message):
+    """The reason says how to correct the response.
+
+    The program stays as it was.
+    """
+    assert message in patch(answer)
 
 
-def test_a_place_that_is_not_the_only_one_is_refused():
-    """Where a block may mean several places, none is chosen."""
-    assert "found 2 times in a.py: quote more lines" in patch(block("x = 1", "x = 2"), "x = 1\nx = 1\n").replace(
-        "solve.py", "a.py"
-    )
-    assert "found 2 times in a.py, lib/b.py" in patched(TWO, block("x = 1", "x = 2")).error
+def test_an_ambiguous_match_is_refused():
+    """If a block matches several places, none is chosen."""
+    assert "found 2 times in a.py: quote more lines" in patch(
+        block("x = 1", "x = 2"), "x = 1\nx = 1\n"
+    ).replace("solve.py", "a.py")
+    assert "found 2 times in a.py, lib/b.py" in apply_patch(TWO, block("x = 1", "x = 2")).error
 
 
 def test_a_program_of_several_files_is_patched_by_path():
-    """A named file alone is looked at; without a name, the one file that has the lines."""
-    assert patched(TWO, block("x = 1", "x = 2", path="lib/b.py")).files == TWO | {"lib/b.py": "x = 2\nz = 3\n"}
-    assert patched(TWO, block("z = 3", "z = 4")).files == TWO | {"lib/b.py": "x = 1\nz = 4\n"}
+    """Only a named file is searched; without a name, all files are."""
+    assert apply_patch(TWO, block("x = 1", "x = 2", path="lib/b.py")).files == TWO | {
+        "lib/b.py": "x = 2\nz = 3\n"
+    }
+    assert apply_patch(TWO, block("z = 3", "z = 4")).files == TWO | {"lib/b.py": "x = 1\nz = 4\n"}
 
 
-def test_fences_within_a_block_are_left_out():
+def test_fences_within_a_block_are_removed():
     """Some models set a fence around each part."""
-    assert patch(block("```python\n    return total\n```", "```python\n    return 1\n```")) == SEED.replace(
-        "    return total", "    return 1"
-    )
+    assert patch(
+        block("```python\n    return total\n```", "```python\n    return 1\n```")
+    ) == SEED.replace("    return total", "    return 1")
 
 
-def test_lines_that_look_like_a_divider_belong_to_the_replacement():
+def test_a_second_divider_belongs_to_the_replacement():
     """A heading underlined with seven equals signs can be written."""
     assert patch(block("x = 1", "'''Title\n=======\n'''"), "x = 1\n") == "'''Title\n=======\n'''\n"
 
 
 def test_a_deletion_is_an_empty_replacement():
-    """Nothing in the place of lines takes them out."""
+    """An empty replacement removes the lines."""
     assert patch("<<<<<<< SEARCH\ny = 2\n=======\n>>>>>>> REPLACE", "x = 1\ny = 2\n") == "x = 1\n"
 
 
 @pytest.mark.parametrize("newline", ["\r\n", "\r"])
-def test_an_answer_may_end_its_lines_in_any_way(newline):
+def test_a_response_may_have_any_newlines(newline):
     """CRLF and CR are newlines."""
     answer = block("        total += i * 2", "        total += i * 3").replace("\n", newline)
     assert patch(answer) == BETTER
 
 
 def test_a_file_keeps_its_own_newlines():
-    """A program with CRLF is shown and edited in plain lines, and has CRLF throughout afterwards."""
+    """A program with CRLF is edited in plain lines, and has CRLF throughout afterwards."""
     before = SEED.replace("\n", "\r\n")
-    assert patch(block("        total += i * 2", "        total += i * 3"), before) == BETTER.replace("\n", "\r\n")
+    assert patch(
+        block("        total += i * 2", "        total += i * 3"), before
+    ) == BETTER.replace("\n", "\r\n")
     assert rewrite(f"```python\n{BETTER}```", before) == BETTER.replace("\n", "\r\n")
 
 
-def test_no_other_character_ends_a_line():
+def test_only_newlines_end_a_line():
     """Form feeds and the separators of Unicode are text like any other."""
     odd = "a = '\u2028é\x0c'\nb = 1\n"
-    assert patch(block("b = 1", "b = '\u2029🙂'"), odd) == "a = '\u2028é\x0c'\nb = '\u2029🙂'\n"
+    expected = "a = '\u2028é\x0c'\nb = '\u2029🙂'\n"
+    assert patch(block("b = 1", "b = '\u2029🙂'"), odd) == expected
 
 
 def test_a_last_line_without_a_newline_is_found():
-    """In the program and in the answer."""
+    """In the program and in the response."""
     assert patch(block("x = 1", "x = 2").rstrip("\n"), "y = 0\nx = 1") == "y = 0\nx = 2"
 
 
-def test_half_a_surrogate_pair_never_reaches_the_program():
-    """What cannot be written as UTF-8 becomes a question mark."""
+def test_lone_surrogates_are_replaced():
+    """Characters that UTF-8 cannot encode become question marks."""
     assert patch(block("x = 1", "x = '\ud800'"), "x = 1\n") == "x = '?'\n"
 
 
-def test_a_program_does_not_grow_without_end():
+def test_the_length_of_a_program_is_bounded():
     """Edits stop at a length that a prompt can still show."""
-    assert "longer than 100,000 characters" in patch(block("x = 1", "x = 1\n" + "#" * 99_000), "x = 1\n#" + "y" * 2000)
+    assert "longer than 100,000 characters" in patch(
+        block("x = 1", "x = 1\n" + "#" * 99_000), "x = 1\n#" + "y" * 2000
+    )
 
 
-def test_hostile_answers_are_read_in_little_time():
+def test_hostile_responses_are_read_in_little_time():
     """Thousands of equal lines, marks and fences are read in one pass."""
     same = "x = 1\n" * 15_000
     assert "times in" in patch(block("x = 1\n" * 7_000 + "x = 1", "y"), same)
@@ -237,12 +447,71 @@ def test_hostile_answers_are_read_in_little_time():
     assert "has 5000 code blocks" in rewrite("```\n```\n" * 5_000)
 
 
-@given(st.text(st.sampled_from("<=>SEARCHREPL`~ \n\r#xEVOLVE-BLOCKSTARND.py\x00\u2028"), max_size=300))
-def test_no_answer_breaks_the_reader(answer):
-    """Whatever a model says, there is a program within its frame or a reason, and never an exception."""
-    for edit in (patched, rewritten):
-        for said in (answer, block("    return total", answer), f"```\n{answer}\n```"):
-            edited = edit({"solve.py": SEED}, said)
+HOSTILE = {
+    "near places": block("".join(" " * (i % 5) + "x = 1\n" for i in range(4000)), "z"),
+    "many blocks": "".join(block(f"x{i} = {i}", f"x{i} = 0") for i in range(200)),
+    "alike": block("ba" * 100, "x"),
+    "fences": "```\n" * 20_000,
+    "languages": "```json\n" * 12_000,
+    "newlines": "```json" + "\n" * 90_000,
+    "indented": "".join(" " * (i % 300) + "```\n" for i in range(600)),
+    "paths": "\n".join(["a/" * 40 + "b.py"] * 1200),
+    "words": "```" + " a.b" * 24_000,
+    "spaces": " " * 99_000,
+    "dividers": "<<<<<<< SEARCH\n" + "=======\n" * 12_000,
+    "marks": "```python\n" + "# EVOLVE-BLOCK-START\n# EVOLVE-BLOCK-END\n" * 2200 + "```",
+    "near marks": "```python\n" + "# evol black\n" * 7000 + "```",
+}
+
+
+def calls(work):
+    """Returns the number of function calls, of Python and of C, as a measure of work."""
+    count = 0
+
+    def counted(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_work_for_a_response_is_linear_in_its_length(name):
+    """At most some hundred calls for each line of the response and of the program."""
+    for text in (
+        "x = 1\n" * 15_000,
+        "".join(f"x{i} = {i}\n" for i in range(6000)),
+        "ab" * 99 + "\n" + "abab\n" * 400,
+    ):
+        lines = text.count("\n") + HOSTILE[name].count("\n")
+        for edit in (apply_patch, apply_rewrite):
+            assert (
+                calls(lambda edit=edit, text=text: edit({"a.py": text}, HOSTILE[name]))
+                < 300 * lines + 100_000
+            )
+
+
+def test_the_number_of_blocks_of_a_response_is_bounded():
+    """Each is searched in the whole program."""
+    assert "has 300 SEARCH/REPLACE blocks, and 200 are read" in patch(
+        block("x", "y") * 300, "x = 0\n"
+    )
+
+
+@given(
+    st.text(st.sampled_from("<=>SEARCHREPL`~ \n\r#xEVOLVE-BLOCKSTARND.py\x00\u2028"), max_size=300)
+)
+def test_no_response_raises_an_exception(answer):
+    """Any response gives a program that is unchanged outside its blocks, or an error."""
+    for edit in (apply_patch, apply_rewrite):
+        for message in (answer, block("    return total", answer), f"```\n{answer}\n```"):
+            edited = edit({"solve.py": SEED}, message)
             assert bool(edited.error) != bool(edited.files)
             assert edited.error or not changed_outside({"solve.py": SEED}, edited.files)
 
@@ -260,19 +529,24 @@ def test_the_content_of_the_only_block_is_taken():
     assert rewrite(f"```python\n{TRIPLED}```") == BETTER
 
 
-def test_the_marks_and_what_is_between_them_are_taken():
-    """The frame may be left out."""
+def test_marks_with_the_text_between_them_are_taken():
+    """The text outside the blocks may be left out."""
     assert rewrite(f"```python\n# EVOLVE-BLOCK-START\n{TRIPLED}# EVOLVE-BLOCK-END\n```") == BETTER
 
 
-def test_blanks_in_the_frame_do_not_count():
-    """Empty lines and blanks at the ends of lines, added to the frame or taken from it, are no change."""
-    assert rewrite(f"```python\n\n{BETTER.replace('import math', 'import math  ').rstrip()}\n```") == BETTER
+def test_whitespace_outside_the_blocks_is_ignored():
+    """Empty lines and spaces at the ends of lines, added or removed, are no change."""
+    assert (
+        rewrite(f"```python\n\n{BETTER.replace('import math', 'import math  ').rstrip()}\n```")
+        == BETTER
+    )
 
 
-def test_a_changed_frame_is_refused():
+def test_changes_outside_the_blocks_are_refused():
     """Another import above the marks is not taken."""
-    assert "changed outside" in rewrite(f"```python\n{BETTER.replace('import math', 'import os')}```")
+    assert "changed outside" in rewrite(
+        f"```python\n{BETTER.replace('import math', 'import os')}```"
+    )
 
 
 def test_forged_marks_are_refused():
@@ -280,30 +554,32 @@ def test_forged_marks_are_refused():
     more = BETTER + "# EVOLVE-BLOCK-START\nimport os\n# EVOLVE-BLOCK-END\n"
     assert "changed outside" in rewrite(f"```python\n{more}```")
     assert "come in pairs" in rewrite("```python\n# EVOLVE-BLOCK-START\npass\n```")
-    assert "changed outside" in rewrite("```\n# EVOLVE-BLOCK-START\nx\n# EVOLVE-BLOCK-END\n```", "x = 1\n")
+    assert "changed outside" in rewrite(
+        "```\n# EVOLVE-BLOCK-START\nx\n# EVOLVE-BLOCK-END\n```", "x = 1\n"
+    )
 
 
 def test_a_file_without_marks_is_taken_as_a_whole():
-    """It may change everywhere."""
+    """It may change anywhere."""
     assert rewrite("```\ny = 2\n```", "x = 1\n") == "y = 2\n"
 
 
 def test_two_blocks_need_their_marks():
-    """Which of two a code without marks is for cannot be known."""
+    """Code without marks could be for either block."""
     assert "changed outside" in rewrite(f"```python\n{TRIPLED}```", SEED + SEED)
 
 
-def test_an_answer_without_code_says_so():
+def test_a_response_without_code_is_refused_with_a_reason():
     """Code without a fence cannot be told from prose."""
     assert "has no code block" in rewrite("I would rather write a poem.")
 
 
-def test_what_a_model_thinks_aloud_does_not_count():
-    """Code within its thoughts is not its answer."""
+def test_think_sections_are_ignored():
+    """Code in a think section is not used."""
     assert rewrite(f"<think>\n```python\npass\n```\n</think>\n```python\n{TRIPLED}```") == BETTER
 
 
-def test_a_command_beside_the_program_is_left_out():
+def test_a_shell_command_beside_the_program_is_ignored():
     """Of several blocks the one with marks counts, or the only one in Python."""
     assert rewrite(f"```python\n{BETTER}```\nRun it:\n```bash\npython solve.py\n```") == BETTER
     assert rewrite(f"```bash\npython solve.py\n```\n```python\n{TRIPLED}```") == BETTER
@@ -313,16 +589,18 @@ def test_a_command_beside_the_program_is_left_out():
 def test_two_candidates_for_one_file_are_refused():
     """None is chosen."""
     assert "has 2 code blocks" in rewrite("```python\nx\n```\n```python\ny\n```")
-    assert "more than one code block for solve.py" in rewrite("solve.py\n```\nx\n```\nsolve.py\n```\ny\n```")
+    assert "more than one code block for solve.py" in rewrite(
+        "solve.py\n```\nx\n```\nsolve.py\n```\ny\n```"
+    )
 
 
-def test_a_fence_that_is_never_closed_ends_with_the_answer():
-    """The last line of an answer is easily forgotten."""
+def test_an_unclosed_fence_ends_with_the_response():
+    """Models forget the last fence easily."""
     assert rewrite(f"```python\n{TRIPLED}") == BETTER
 
 
 def test_a_fence_closes_without_a_newline_after_it():
-    """The answer may end right there."""
+    """The response may end there."""
     assert rewrite(f"```python\n{TRIPLED}```") == rewrite(f"```python\n{TRIPLED}```\n") == BETTER
 
 
@@ -336,61 +614,113 @@ def test_fences_in_the_code_are_part_of_it():
     assert rewrite(f"````python\n{inner}````", "x = 1\n") == inner
 
 
-def test_an_indented_fence_is_outdented():
+def test_an_indented_fence_is_dedented():
     """A code block below a list item."""
-    assert rewrite("1. new:\n   ```python\n   if x:\n       y = 2\n   ```", "x = 1\n") == "if x:\n    y = 2\n"
+    assert (
+        rewrite("1. new:\n   ```python\n   if x:\n       y = 2\n   ```", "x = 1\n")
+        == "if x:\n    y = 2\n"
+    )
 
 
-def test_tildes_make_a_fence():
+def test_tildes_are_a_fence():
     """As Markdown has it."""
     assert rewrite("~~~python\ny = 2\n~~~", "x = 1\n") == "y = 2\n"
 
 
 def test_the_last_line_of_a_code_block_is_no_path():
-    """What stands in one block does not name the next."""
-    first, second = fenced("```\nnp.pi\n```\n```\nx\n```", ["solve.py"])
+    """The text of one block is not the path of the next."""
+    first, second = fenced_blocks("```\nnp.pi\n```\n```\nx\n```", ["solve.py"])
     assert (first.path, second.path) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "head", ["main.py", "src/solve.py", "/work/solve.py", "**`other.py`**", "File: program.py"]
+)
+def test_any_name_above_the_code_means_the_only_file(head):
+    """There is no other file that it could be."""
+    assert rewrite(f"{head}\n```python\n{BETTER}```") == BETTER
+    assert patch(f"{head}\n" + block("        total += i * 2", "        total += i * 3")) == BETTER
+    assert rewrite(f"{head}\n```python\n{BETTER}```\n\n```bash\npython main.py\n```") == BETTER
+
+
+def test_a_file_is_known_by_the_end_of_its_path():
+    """If only one file has that ending."""
+    files = {"seed/main.py": "x = 1\n", "seed/util.py": "y = 1\n"}
+    assert apply_rewrite(files, "util.py\n```\ny = 2\n```").files == files | {
+        "seed/util.py": "y = 2\n"
+    }
+    assert (
+        "is not one of the program's files"
+        in apply_rewrite(files, "other.py\n```\ny = 2\n```").error
+    )
+    two = {"a/x.py": "x = 1\n", "b/x.py": "x = 2\n"}
+    assert (
+        "x.py is not one of the program's files"
+        in apply_rewrite(two, "x.py\n```\ny = 2\n```").error
+    )
+
+
+@pytest.mark.parametrize("code", ["", "\n", "   \n\t\n", "# nothing\n\n# here\n"])
+def test_an_empty_code_block_is_no_program(code):
+    """Nor is one of comments, or a patch that takes all code away."""
+    for text in ("x = 1\n", SEED):
+        assert any(
+            message in rewrite(f"```python\n{code}```", text)
+            for message in ("is empty", "nothing would be left")
+        )
+    assert "nothing would be left of solve.py" in patch(
+        block("x = 1", code.rstrip("\n")), "x = 1\n"
+    )
 
 
 def test_a_program_of_several_files_is_rewritten_by_path():
     """Files that are not named stay; code without a path is refused where it could be for any."""
-    assert rewritten(TWO, "lib/b.py:\n```python\nz = 4\n```").files == TWO | {"lib/b.py": "z = 4\n"}
-    assert rewritten(TWO, "```python:a.py\nx = 3\n```\n```lib/b.py\nz = 4\n```").files == {
+    assert apply_rewrite(TWO, "lib/b.py:\n```python\nz = 4\n```").files == TWO | {
+        "lib/b.py": "z = 4\n"
+    }
+    assert apply_rewrite(TWO, "```python:a.py\nx = 3\n```\n```lib/b.py\nz = 4\n```").files == {
         "a.py": "x = 3\n",
         "lib/b.py": "z = 4\n",
     }
-    assert "set one of a.py, lib/b.py above it" in rewritten(TWO, "```\nz = 4\n```").error
-    assert "c.py is not one of the program's files" in rewritten(TWO, "c.py\n```\nz = 4\n```").error
+    assert "set one of a.py, lib/b.py above it" in apply_rewrite(TWO, "```\nz = 4\n```").error
+    assert (
+        "c.py is not one of the program's files"
+        in apply_rewrite(TWO, "c.py\n```\nz = 4\n```").error
+    )
 
 
 # What a model is shown.
 
 
-def test_numbers_that_differ_look_different():
-    """In 6 digits where that is enough, in as many as it takes where not; a nan is one too."""
-    assert told_apart([1.0, 2.5]) == ["1", "2.5"]
-    assert told_apart([1.0, 1.0 + 2**-52]) == ["1", "1.0000000000000002"]
-    assert told_apart([2.63598, 2.635981, 2.63598]) == ["2.63598", "2.635981", "2.63598"]
-    assert told_apart([float("nan"), 1.0]) == ["nan", "1"]
+def test_different_numbers_have_different_texts():
+    """They have 6 digits, or as many as needed; nan is a value too."""
+    assert format_distinct([1.0, 2.5]) == ["1", "2.5"]
+    assert format_distinct([1.0, 1.0 + 2**-52]) == ["1", "1.0000000000000002"]
+    assert format_distinct([2.63598, 2.635981, 2.63598]) == ["2.63598", "2.635981", "2.63598"]
+    assert format_distinct([float("nan"), 1.0]) == ["nan", "1"]
 
 
 @given(st.lists(st.floats(allow_nan=False), max_size=5))
-def test_shown_numbers_differ_exactly_where_the_numbers_do(values):
-    """Whatever the scores."""
-    shown = told_apart(values)
-    assert [a == b for a in shown for b in shown] == [repr(a) == repr(b) for a in values for b in values]
+def test_texts_of_numbers_are_equal_exactly_if_the_numbers_are(values):
+    """For any scores."""
+    shown = format_distinct(values)
+    assert [a == b for a in shown for b in shown] == [
+        repr(a) == repr(b) for a in values for b in values
+    ]
 
 
 def test_long_texts_lose_their_middle():
-    """The end, where errors say what they are, is kept, and how much is left out is said."""
+    """The end, which has the error, stays, and the text says how much is left out."""
     text = "Traceback" + "x" * 5000 + "ValueError: no"
-    assert clipped(text, 5100) == text
-    assert clipped(text, 300).startswith("Traceback") and clipped(text, 300).endswith("ValueError: no")
-    assert "[4,723 characters left out]" in clipped(text, 300)
+    assert shorten_middle(text, 5100) == text
+    assert shorten_middle(text, 300).startswith("Traceback") and shorten_middle(
+        text, 300
+    ).endswith("ValueError: no")
+    assert "[4,723 characters left out]" in shorten_middle(text, 300)
 
 
 def test_a_fence_is_longer_than_any_within():
-    """So that a program cannot end the block it is shown in."""
+    """A program cannot end the block it is shown in."""
     assert fence("x = 1") == "```\nx = 1\n```"
     assert fence("'''\n````\n'''\n", "python").startswith("`````python\n")
 
@@ -398,7 +728,11 @@ def test_a_fence_is_longer_than_any_within():
 def batch(*texts, score=None, notes=None, outcome=None, first=10):
     """Elites with these programs, at (i, i / 2)."""
     n = len(texts)
-    made = Proposal([{"solve.py": text} for text in texts], np.full((n, 1), NOBODY, np.int32), ["seed"] * n)
+    made = Proposal(
+        [{"solve.py": text} for text in texts],
+        np.full((n, 1), NO_CANDIDATE, np.int32),
+        ["seed"] * n,
+    )
     place = np.arange(2 * n, dtype=float).reshape(n, 2) / [1, 2]
     return Batch.unevaluated(made).replace(
         id=np.arange(first, first + n, dtype=np.int32),
@@ -409,15 +743,17 @@ def batch(*texts, score=None, notes=None, outcome=None, first=10):
     )
 
 
-def test_other_programs_are_shown_as_far_as_there_is_room():
+def test_other_programs_are_shown_if_there_is_room():
     """In their order, without the program itself, and without one that is too long."""
-    texts = lambda others: [c.genome["solve.py"] for c in fitting(list(others), list(batch("b")))]
+    texts = lambda others: [
+        c.genome["solve.py"] for c in select_fitting(list(others), list(batch("b")))
+    ]
     assert texts(batch("d", "a", "b", "c")) == ["d", "a", "c"]
     assert texts(batch("a" * 40_000, "c")) == ["c"]
 
 
-def heard(answer):
-    """A model that says one thing, and the prompts it was asked."""
+def recording_model(answer):
+    """Returns a model with one response, and the list of the prompts it receives."""
     prompts = []
 
     def model(prompt):
@@ -444,11 +780,15 @@ CONTEXT = Context(
 
 
 def failing(**columns):
-    failed = batch(SEED.replace("0.5", "1 / 0"), outcome=["failed"], score=[float("nan")], first=30)
-    return failed.replace(notes=[{"error": "Traceback:\n  line 7\nZeroDivisionError: division by zero"}], **columns)
+    failed = batch(
+        SEED.replace("0.5", "1 / 0"), outcome=["failed"], score=[float("nan")], first=30
+    )
+    return failed.replace(
+        notes=[{"error": "Traceback:\n  line 7\nZeroDivisionError: division by zero"}], **columns
+    )
 
 
-def learned(operator, *batches):
+def after_learning(operator, *batches):
     for some in batches:
         nothing = np.full(len(some), -1)
         operator.learn(some, Added(nothing, nothing, nothing))
@@ -463,12 +803,12 @@ def learned(operator, *batches):
         ("full", lambda ask: Full(ask, TASK, AXES), CONTEXT),
         ("full-files", lambda ask: Full(ask, TASK), Context(batch("").replace(genome=[TWO]))),
         ("cross", lambda ask: Cross(ask, TASK, AXES), CONTEXT),
-        ("repair", lambda ask: learned(Repair(ask, TASK, AXES), failing()), CONTEXT),
+        ("repair", lambda ask: after_learning(Repair(ask, TASK, AXES), failing()), CONTEXT),
     ],
 )
-def test_whole_prompts(name, make, context):
-    """What a model is asked, to the letter; QDKIT_GOLDEN=1 writes the texts anew."""
-    ask, prompts = heard("no")
+def test_prompts_are_golden(name, make, context):
+    """Prompts equal the golden files, which QDKIT_GOLDEN=1 writes again."""
+    ask, prompts = recording_model("no")
     operator = make(ask)
     some = context.parents.take(np.arange(operator.arity))
     operator.turn(1).propose(KEY, replace(context, parents=some), 1)
@@ -479,96 +819,134 @@ def test_whole_prompts(name, make, context):
 
 def test_braces_in_programs_and_tasks_stay():
     """Nothing that is shown is taken for a name to be filled in."""
-    ask, prompts = heard("no")
+    ask, prompts = recording_model("no")
     Patch(ask, "Use {path} or {n}.").propose(KEY, Context(batch("x = '{task} {marks}'\n")), 1)
     assert "Use {path} or {n}." in prompts[0] and "x = '{task} {marks}'" in prompts[0]
 
 
-def test_what_a_referee_says_is_clipped():
+def test_long_notes_of_the_referee_are_shortened():
     """Endless output does not fill the prompt."""
-    ask, prompts = heard("no")
+    ask, prompts = recording_model("no")
     loud = batch("x = 1", notes=[{f"note {i}": "y" * 50_000 for i in range(50)}])
     Patch(ask, TASK).propose(KEY, Context(loud), 1)
-    assert len(prompts[0]) < 2000 + 2 * SAID
+    assert len(prompts[0]) < 2000 + 2 * MAX_NOTE_CHARACTERS
 
 
-def test_what_the_toolkit_noted_is_not_what_the_referee_said():
-    """A model is shown no vector, price or time: what was measured would make every prompt another."""
-    ask, prompts = heard("no")
-    noted = {"novelty": {"vectors": {"e": "AAAA"}}, "cpu_seconds": 1.5, "dollars": 0.1, "why": "too flat"}
+def test_notes_of_the_toolkit_are_not_shown():
+    """Prompts have no vector, price or time, since measurements differ between runs."""
+    ask, prompts = recording_model("no")
+    noted = {
+        "novelty": {"vectors": {"e": "AAAA"}},
+        "cpu_seconds": 1.5,
+        "dollars": 0.1,
+        "why": "too flat",
+    }
     Patch(ask, TASK).propose(KEY, Context(batch("x = 1", notes=[noted])), 1)
-    assert "too flat" in prompts[0] and not any(word in prompts[0] for word in ("AAAA", "1.5", "dollars"))
+    assert "too flat" in prompts[0] and not any(
+        word in prompts[0] for word in ("AAAA", "1.5", "dollars")
+    )
 
 
 # The operators.
 
 
-def test_an_answer_that_applies_makes_a_candidate():
-    """The program, its parent, and how it came about."""
-    ask, prompts = heard(block("for i in range(n):\n    total += i * 2", "for i in range(n):\n    total += i * 3"))
+def test_a_response_that_applies_makes_a_candidate():
+    """It has the program, its parent, and the notes on the edit."""
+    ask, prompts = recording_model(
+        block("for i in range(n):\n    total += i * 2", "for i in range(n):\n    total += i * 3")
+    )
     made = Patch(ask, TASK).propose(KEY, Context(batch(SEED)), 1)
-    assert made.genome == [{"solve.py": BETTER}] and made.parents.tolist() == [[10]] and made.origin == ["patch"]
+    assert (
+        made.genome == [{"solve.py": BETTER}]
+        and made.parents.tolist() == [[10]]
+        and made.origin == ["patch"]
+    )
     assert list(made.outcome) == [Outcome.OK] and len(prompts) == 1
     assert made.notes[0]["edit"] == {"kind": "patch", "tries": 1, "loose": 1}
 
 
-def test_an_answer_that_does_not_apply_costs_one_retry():
-    """It is sent back with the reason; the second answer makes the candidate, and the notes tell of the first."""
-    wrong, right = block("    totl = 0.5", "    total = 1.5"), block("    total = 0.5", "    total = 1.5")
+def test_a_response_that_does_not_apply_costs_one_retry():
+    """It is sent back with the reason.
+
+    The second response makes the candidate, and the notes have the first error.
+    """
+    wrong, right = (
+        block("    totl = 0.5", "    total = 1.5"),
+        block("    total = 0.5", "    total = 1.5"),
+    )
     with ModelServer([wrong, right]) as server:
         made = Patch(LLM("m", base_url=server.url), TASK).propose(KEY, Context(batch(SEED)), 1)
         first, second = (exchange.body["messages"] for exchange in server.log)
-    assert made.genome == [{"solve.py": SEED.replace("0.5", "1.5", 1)}] and list(made.outcome) == ["ok"]
+    assert made.genome == [{"solve.py": SEED.replace("0.5", "1.5", 1)}] and list(made.outcome) == [
+        "ok"
+    ]
     assert second[:2] == [*first, {"role": "assistant", "content": wrong}]
     assert (
         "its SEARCH part is not in solve.py; the line there most like its first is 'total = 0.5'"
         in (second[2]["content"])
     )
-    assert made.notes[0]["edit"]["tries"] == 2 and "not in solve.py" in made.notes[0]["edit"]["refused"]
+    assert (
+        made.notes[0]["edit"]["tries"] == 2
+        and "not in solve.py" in made.notes[0]["edit"]["refused"]
+    )
 
 
-def test_a_second_answer_that_does_not_apply_is_the_end():
-    """The candidate is invalid, has no program and says why; a plain function is asked in one text."""
-    ask, prompts = heard("x" * 50_000)
+def test_after_a_second_failure_the_candidate_is_invalid():
+    """The candidate is invalid, has no program, and has the reason in its notes.
+
+    A plain function receives one text.
+    """
+    ask, prompts = recording_model("x" * 50_000)
     made = Full(ask, TASK).propose(KEY, Context(batch(SEED)), 1)
     assert list(made.outcome) == [Outcome.INVALID] and made.genome == [{}] and len(prompts) == 2
     assert "has no code block" in made.notes[0]["error"]
     assert prompts[1].startswith(prompts[0]) and len(prompts[1]) < len(prompts[0]) + 21_000
 
 
-def test_refusals_are_asked_again_and_outages_are_nobodys_fault():
-    """As with texts: a refusal costs one more question; a server that is down makes no invalid candidate."""
+def test_refusals_are_retried_and_outages_are_infrastructure():
+    """A refusal costs one more question, as with texts.
+
+    A server that is down does not make a candidate invalid.
+    """
     right = block("    total = 0.5", "    total = 1.5")
     with ModelServer([FAULTS["refusal"], right, FAULTS["truncated"], FAULTS["refusal"]]) as server:
-        made = Patch(LLM("m", base_url=server.url), TASK).propose(KEY, Context(batch(SEED, SEED)), 2)
+        made = Patch(LLM("m", base_url=server.url), TASK).propose(
+            KEY, Context(batch(SEED, SEED)), 2
+        )
         assert server.log[0].body == server.log[1].body
     assert list(made.outcome) == ["ok", "invalid"] and made.notes[1]["error"].startswith("refused")
     with ModelServer([FAULTS["broken"]] * 1000) as down:
-        made = Patch(LLM("m", base_url=down.url, patience=0.2), TASK).propose(KEY, Context(batch(SEED)), 1)
+        made = Patch(LLM("m", base_url=down.url, patience=0.2), TASK).propose(
+            KEY, Context(batch(SEED)), 1
+        )
     assert list(made.outcome) == ["infrastructure"] and made.genome == [{}]
 
 
 def test_a_crossover_takes_different_programs():
     """Equal parents are replaced by inspirations, and a program alone is written anew."""
-    ask, prompts = heard(f"```python\n{SQUARED}```")
+    ask, prompts = recording_model(f"```python\n{SQUARED}```")
     cross = Cross(ask, TASK)
     twins = batch(SEED, SEED)
     made = cross.propose(KEY, Context(twins, [batch(SEED, BETTER, first=20)]), 1)
     assert made.genome == [{"solve.py": SQUARED}] and made.parents.tolist() == [[10, 11]]
-    assert "The programs to join" in prompts[0] and BETTER in prompts[0] and prompts[0].count(SEED) == 1
+    assert (
+        "The programs to join" in prompts[0]
+        and BETTER in prompts[0]
+        and prompts[0].count(SEED) == 1
+    )
     assert cross.propose(KEY, Context(twins), 1).notes[0]["edit"]["kind"] == "full"
     with pytest.raises(ValueError, match="2 parents or more, not 1"):
         Cross(ask, TASK, parents=1)
 
 
-def test_a_repair_mends_the_child_of_the_best_and_each_once():
+def test_failed_children_of_the_best_are_repaired_first_and_each_once():
     """The error is shown, the failed program is the parent, and the next turn repairs the next."""
     mend = block("    total = 1 / 0", "    total = 1.5")
-    ask, prompts = heard(mend)
+    ask, prompts = recording_model(mend)
     elites = batch(SEED, BETTER)
     poor = failing(parents=np.array([[10]], np.int32))
     rich = failing(parents=np.array([[11]], np.int32), id=np.array([29], np.int32))
-    repair = learned(Repair(ask, TASK), elites, poor, rich)
+    repair = after_learning(Repair(ask, TASK), elites, poor, rich)
     made = repair.turn(1).propose(KEY, Context(elites.take([0])), 1)
     assert made.genome == [{"solve.py": poor.genome[0]["solve.py"].replace("1 / 0", "1.5", 1)}]
     assert made.parents.tolist() == [[29]] and "ZeroDivisionError: division by zero" in prompts[0]
@@ -577,27 +955,39 @@ def test_a_repair_mends_the_child_of_the_best_and_each_once():
     assert [notes["edit"]["kind"] for notes in made.notes] == ["repair", "patch"]
 
 
-def test_what_cannot_or_should_not_be_repaired_is_left():
+def test_candidates_without_a_program_and_failed_repairs_are_not_repaired():
     """Answers without a program, candidates that were never tried, and repairs that failed."""
-    ask, _ = heard("no")
+    ask, _ = recording_model("no")
     nothing = failing().replace(genome=[{}])
     again = failing().replace(notes=[{"edit": {"kind": "repair"}, "error": "x"}])
     rejected = failing(outcome=np.array(["rejected"], "<U14"))
-    repair = learned(Repair(ask, TASK), nothing, again, rejected)
+    repair = after_learning(Repair(ask, TASK), nothing, again, rejected)
     assert repair.turn(1).propose(KEY, Context(batch(SEED)), 1).parents.tolist() == [[10]]
 
 
-def test_what_waits_for_repair_is_bounded():
-    """However many programs fail, and however long the search, little is remembered."""
-    ask, _ = heard("no")
-    repair = learned(Repair(ask, TASK), *(failing(id=np.array([i], np.int32)) for i in range(100)))
-    learned(repair, batch(*["x"] * 5000))
-    assert len(repair._waiting) == 32 and repair._waiting[0].id == 99 and len(repair._score) == 4096
+def test_the_number_of_waiting_repairs_is_bounded():
+    """The memory is bounded for any number of failures and any length of the search."""
+    ask, _ = recording_model("no")
+    repair = after_learning(
+        Repair(ask, TASK), *(failing(id=np.array([i], np.int32)) for i in range(100))
+    )
+    after_learning(repair, batch(*["x"] * 5000))
+    assert (
+        len(repair._waiting) == 32
+        and repair._waiting[0].id == 99
+        and len(repair._objective) == 4096
+    )
 
 
 def test_every_edit_has_a_name_of_its_own():
-    """By the model and the kind, so that two models can stand in one portfolio; an empty task is refused."""
-    models = [LLM("small", base_url="http://127.0.0.1:1"), LLM("large", base_url="http://127.0.0.1:1")]
+    """Names have the model and the kind, so a portfolio can have two models.
+
+    An empty task is refused.
+    """
+    models = [
+        LLM("small", base_url="http://127.0.0.1:1"),
+        LLM("large", base_url="http://127.0.0.1:1"),
+    ]
     both = Portfolio([programmer(model, TASK) for model in models])
     assert [edit.name for edit in both.operators[0].operators] == [
         "small patch",
@@ -610,7 +1000,7 @@ def test_every_edit_has_a_name_of_its_own():
         Patch(models[0], " \n")
 
 
-def test_a_portfolio_hands_on_what_became_of_a_question():
+def test_a_portfolio_passes_outcomes_and_notes_on():
     """The outcomes and notes of its operators, beside those of operators that have none."""
 
     class Same(qdkit.Operator):
@@ -619,13 +1009,19 @@ def test_a_portfolio_hands_on_what_became_of_a_question():
         def propose(self, key, context, n):
             return Proposal.of(list(context.parents.genome), self.name, context.parents)
 
-    ask, _ = heard("no")
-    made = Portfolio([Same(), Patch(ask, TASK)]).turn(2).propose(KEY, Context(batch(SEED, SEED)), 2)
-    assert list(made.outcome) == ["ok", "invalid"] and made.notes[0] == {} and "has no block" in made.notes[1]["error"]
+    ask, _ = recording_model("no")
+    made = (
+        Portfolio([Same(), Patch(ask, TASK)]).turn(2).propose(KEY, Context(batch(SEED, SEED)), 2)
+    )
+    assert (
+        list(made.outcome) == ["ok", "invalid"]
+        and made.notes[0] == {}
+        and "has no block" in made.notes[1]["error"]
+    )
 
 
 class Sums:
-    """Programs that are read and not run: the sum of their numbers is the score, and how many the kind."""
+    """Programs that are read and not run: the sum and the number of their numbers."""
 
     bounds = ((0.0, 40.0), (0.0, 10.0))
 
@@ -634,7 +1030,9 @@ class Sums:
 
     def evaluate(self, genomes):
         score = [float(genome["solve.py"].split("total = ")[1].split()[0]) for genome in genomes]
-        digit = [float(sum(map(int, filter(str.isdigit, genome["solve.py"])))) for genome in genomes]
+        digit = [
+            float(sum(map(int, filter(str.isdigit, genome["solve.py"])))) for genome in genomes
+        ]
         bad = [d % 3 == 0 and d != 15 for d in digit]
         return qdkit.Evaluation(
             score,
@@ -645,20 +1043,26 @@ class Sums:
 
 
 @pytest.mark.parametrize("kind", [Patch, Full, Cross, Repair])
-def test_edits_keep_the_promises_of_operators(kind):
-    """The same for the same key, of the kind of the parents, and nothing changed outside turn and learn."""
+def test_edits_conform_to_the_operator_contract(kind):
+    """See `qdkit.testing.check_operator`."""
     with ModelServer() as server:
         check_operator(kind(LLM("m", base_url=server.url), TASK), Sums())
 
 
-def test_a_search_of_programs_exercises_every_edit(run_folder):
-    """With the test server as its model, a portfolio makes candidates by all four, and goes on as it began."""
+def test_a_search_of_programs_uses_every_edit_and_resumes(run_folder):
+    """With the test server, a portfolio makes candidates by all four edits, and resumes."""
     with ModelServer() as server:
         model = LLM("m", base_url=server.url)
 
         def search(**place):
-            return qdkit.Search(
-                Sums(), Grid((8, 5), Sums.bounds), programmer(model, TASK), batch=1, in_flight=4, ahead=4, **place
+            return search_of(
+                Sums(),
+                Grid((8, 5), Sums.bounds),
+                programmer(model, TASK),
+                batch=1,
+                in_flight=4,
+                ahead=4,
+                **place,
             )
 
         whole = search().run(60, progress=False)

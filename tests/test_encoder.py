@@ -1,4 +1,4 @@
-"""The local encoder: values it once gave, the same vectors by plain numpy, and neither padding nor company matters."""
+"""The local encoder: known similarities, a numpy implementation, and the effect of batches."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import qdkit
-from qdkit import encoder
-from qdkit.cli import main
-from qdkit.encoder import INSTALL, MiniLM, weights_folder
+from qdkit.cli.commands import main
+from qdkit.core.types import Batch, Proposal
 from qdkit.feedback import Poles
-from qdkit.novelty import Unlike
-from qdkit.types import Batch, Proposal
+from qdkit.llm import minilm as encoder
+from qdkit.llm.minilm import INSTALL, MiniLM, weights_folder
+from qdkit.novelty import EmbeddingDistance
 
 needs_weights = pytest.mark.skipif(
-    weights_folder() is None or not all(map(find_spec, encoder.LIBRARIES)),
+    weights_folder() is None or not all(map(find_spec, encoder._LIBRARIES)),
     reason=f"the weights are not installed: `{INSTALL[0]}` and `{INSTALL[1]}`",
 )
 TEXTS = [
@@ -44,7 +44,10 @@ def vectors(embed):
 
 
 def bert(text):
-    """The same by numpy alone, one text at a time and without padding; written from the paper, not from the encoder."""
+    """The same by numpy alone, one text at a time and without padding.
+
+    Written from the paper, not from the encoder.
+    """
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
@@ -72,7 +75,8 @@ def bert(text):
             a = np.exp(q[:, part] @ k[:, part].T / math.sqrt(32))
             heads.append(a / a.sum(1)[:, None] @ v[:, part])
         x = norm(
-            x + linear(np.concatenate(heads, 1), name + "attention.output.dense"), name + "attention.output.LayerNorm"
+            x + linear(np.concatenate(heads, 1), name + "attention.output.dense"),
+            name + "attention.output.LayerNorm",
         )
         y = linear(x, name + "intermediate.dense")
         y = y * (1 + np.vectorize(math.erf)(y / math.sqrt(2))) / 2
@@ -82,27 +86,35 @@ def bert(text):
 
 
 @needs_weights
-def test_likenesses_stay_what_they_were(vectors):
-    """Of three sentences, as this encoder gave them when it was written; numpy comes to the same vectors below."""
+def test_similarities_stay_equal_between_versions(vectors):
+    """Of three sentences, as this encoder computed them when it was written.
+
+    The numpy implementation computes the same vectors.
+    """
     likeness = vectors[:3] @ vectors[:3].T
     np.testing.assert_allclose(
-        likeness, [[1, 0.6660, 0.1046], [0.6660, 1, 0.1411], [0.1046, 0.1411, 1]], atol=0.00006, rtol=0
+        likeness,
+        [[1, 0.6660, 0.1046], [0.6660, 1, 0.1411], [0.1046, 0.1411, 1]],
+        atol=0.00006,
+        rtol=0,
     )
 
 
 @needs_weights
-def test_it_computes_what_numpy_computes(vectors):
-    """Whatever the text: none, of other scripts, with the marks of the tokens in it, or too long to be read whole."""
+def test_vectors_are_those_of_a_numpy_implementation(vectors):
+    """For an empty text, other scripts, texts with special tokens, and texts that are too long."""
     assert vectors.dtype == np.float32 and vectors.shape == (len(TEXTS), 384)
     for text, vector in zip(TEXTS, vectors, strict=True):
         np.testing.assert_allclose(vector, bert(text.replace("\ud800", "?")), atol=2e-6, rtol=0)
 
 
 @needs_weights
-def test_order_and_company_do_not_matter(embed, vectors):
+def test_a_vector_does_not_depend_on_the_other_texts(embed, vectors):
     """A text has one vector, alone, in another order, or among many; no texts have none."""
     np.testing.assert_allclose(embed(TEXTS[::-1])[::-1], vectors, atol=1e-5, rtol=0)
-    np.testing.assert_allclose(np.concatenate([embed([text]) for text in TEXTS]), vectors, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(
+        np.concatenate([embed([text]) for text in TEXTS]), vectors, atol=1e-5, rtol=0
+    )
     np.testing.assert_allclose(embed([*TEXTS[:1] * 23, *TEXTS])[23:], vectors, atol=1e-5, rtol=0)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert embed([]).shape == (0, 384)
@@ -110,44 +122,57 @@ def test_order_and_company_do_not_matter(embed, vectors):
 
 @needs_weights
 def test_many_texts_compile_few_shapes(embed):
-    """Texts of every number and length meet the same few compiled programs."""
-    vectors = encoder._loaded(embed.folder).vectors
+    """Any number and length of texts uses the same few compiled programs."""
+    vectors = encoder._load(embed.folder).vectors
     for n in (1, 2, 3, 5, 9, 17, 21):
         embed([f"{'salt ' * i} and foam" for i in range(n)])
-    assert vectors._cache_size() <= len(encoder.LENGTHS) * len(encoder.ROWS)
+    assert vectors._cache_size() <= len(encoder._LENGTHS) * len(encoder._ROWS)
 
 
 @needs_weights
 @pytest.mark.parametrize(
     ("text", "same", "other"),
     [
-        ("The ship sank in the storm.", "A gale took the vessel down.", "The ship was painted in the spring."),
+        (
+            "The ship sank in the storm.",
+            "A gale took the vessel down.",
+            "The ship was painted in the spring.",
+        ),
         ("She wept at his grave.", "Tears fell where he was buried.", "She laughed at his joke."),
-        ("How do I boil an egg?", "What is the way to cook eggs in water?", "How do I sell an old car?"),
+        (
+            "How do I boil an egg?",
+            "What is the way to cook eggs in water?",
+            "How do I sell an old car?",
+        ),
     ],
 )
 def test_a_paraphrase_is_nearer_than_the_same_words_with_another_meaning(embed, text, same, other):
-    """Which hashed n-grams, that know spelling alone, get wrong."""
+    """Hashed n-grams, which compare spelling alone, get this wrong."""
     a, b, c = embed([text, same, other])
     assert a @ b > a @ c
-    a, b, c = (row / np.linalg.norm(row) for row in qdkit.features.grams([text, same, other]))
+    a, b, c = (
+        row / np.linalg.norm(row) for row in qdkit.metrics.features.grams([text, same, other])
+    )
     assert a @ b < a @ c
 
 
 @needs_weights
-def test_it_is_handed_in_wherever_texts_become_vectors(embed):
-    """To a filter and to a judge, which say by whose vectors; the folder is nobody's business."""
+def test_it_can_replace_an_embedder_in_filters_and_judges(embed):
+    """Their descriptions name the model and not its folder."""
     poems = ["A gale took the vessel down.", "The ship sank in the storm.", "I like cheese."]
     batch = Batch.unevaluated(Proposal.of(poems, "test"))
-    filter_ = Unlike(embed, cosine=0.6)
+    filter_ = EmbeddingDistance(embed, cosine=0.6)
     assert filter_.new(batch, 0).new.tolist() == [True, False, True]
-    said = Poles(("death and sorrow",), ("joy and laughter",), embed)(None, batch)
-    assert said.notes[0]["judged"]["quality"]["by"] == "poles of all-MiniLM-L6-v2"
+    judgement = Poles(("death and sorrow",), ("joy and laughter",), embed)(None, batch)
+    assert judgement.notes[0]["judged"]["quality"]["by"] == "poles of all-MiniLM-L6-v2"
     assert "MiniLM(all-MiniLM-L6-v2)" in repr(Poles(("a",), ("b",), embed))
 
 
-def test_what_is_missing_is_named_with_its_command(monkeypatch):
-    """The libraries are an extra, the weights a package of their own; each error gives the commands for both."""
+def test_a_missing_package_is_named_with_its_command(monkeypatch):
+    """The libraries are an extra, and the weights a package.
+
+    Each error gives the commands for both.
+    """
     monkeypatch.setattr(encoder, "weights_folder", lambda: None)
     monkeypatch.setattr(encoder, "find_spec", lambda name: name)
     with pytest.raises(ImportError) as weights:
@@ -159,9 +184,9 @@ def test_what_is_missing_is_named_with_its_command(monkeypatch):
         assert command in str(weights.value) and command in str(libraries.value)
 
 
-def test_the_package_of_weights_is_not_run(monkeypatch, tmp_path):
-    """It is looked up by its name; what its code would do on import does not happen."""
-    package = tmp_path / encoder.PACKAGE
+def test_the_code_of_the_package_of_weights_is_not_run(monkeypatch, tmp_path):
+    """It is located by its name; importing it has no effect."""
+    package = tmp_path / encoder._PACKAGE
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit('run')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -174,12 +199,16 @@ def test_the_package_of_weights_is_not_run(monkeypatch, tmp_path):
     [
         ("config.json", {"model_type": "roberta"}, "another form than BERT's"),
         ("config.json", {"hidden_act": "relu"}, "another form than BERT's"),
-        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False}, "otherwise than by the mean"),
+        (
+            "1_Pooling/config.json",
+            {"pooling_mode_mean_tokens": False},
+            "otherwise than by the mean",
+        ),
         ("tokenizer.json", None, "it has no tokenizer.json"),
     ],
 )
-def test_a_folder_of_another_model_is_refused(tmp_path, name, change, why):
-    """With a sentence, before it is asked for vectors that would mean nothing."""
+def test_a_folder_with_another_kind_of_model_raises(tmp_path, name, change, why):
+    """Before any vectors are computed."""
     folder = copied(tmp_path)
     if change is None:
         (folder / name).unlink()
@@ -191,9 +220,16 @@ def test_a_folder_of_another_model_is_refused(tmp_path, name, change, why):
 
 @needs_weights
 def test_other_weights_have_another_name(tmp_path, embed, vectors):
-    """Their vectors are not taken for those of the known ones; a copy of those is the same model wherever it lies."""
+    """Their vectors are not taken for those of the published weights.
+
+    A copy of the published weights has the same name in any folder.
+    """
     folder = copied(tmp_path)
-    assert MiniLM(folder) != embed and MiniLM(folder).model == embed.model and repr(MiniLM(folder)) == repr(embed)
+    assert (
+        MiniLM(folder) != embed
+        and MiniLM(folder).model == embed.model
+        and repr(MiniLM(folder)) == repr(embed)
+    )
     other = copied(tmp_path / "more")
     (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text() + "\n")
     assert MiniLM(other).model.startswith("weights-") and MiniLM(other).model != embed.model
@@ -203,7 +239,7 @@ def copied(place):
     """A folder with links to the weights."""
     folder = place / "weights"
     (folder / "1_Pooling").mkdir(parents=True)
-    for name in (*encoder.FILES, "1_Pooling/config.json", "sentence_bert_config.json"):
+    for name in (*encoder._FILES, "1_Pooling/config.json", "sentence_bert_config.json"):
         if name == "model.safetensors":
             (folder / name).symlink_to(weights_folder() / name)
         else:
@@ -211,20 +247,20 @@ def copied(place):
     return folder
 
 
-def test_the_doctor_says_whether_there_are_weights_and_whether_they_are_the_known_ones(capsys, monkeypatch, tmp_path):
-    """Known, other, or not installed with both commands."""
+def test_the_doctor_reports_the_weights(capsys, monkeypatch, tmp_path):
+    """Published, other, or not installed, with both commands."""
 
-    def told():
+    def report():
         with pytest.raises(SystemExit):
             main(["doctor"])
         return " ".join(capsys.readouterr().out.split())
 
     monkeypatch.setattr(encoder, "weights_folder", lambda: None)
-    assert all(command in told() for command in INSTALL)
-    for name in encoder.FILES:
+    assert all(command in report() for command in INSTALL)
+    for name in encoder._FILES:
         (tmp_path / name).write_text('{"model_type": "bert", "hidden_act": "gelu"}')
     monkeypatch.setattr(encoder, "weights_folder", lambda: tmp_path)
     monkeypatch.setattr(encoder, "find_spec", lambda name: name)
-    assert "other weights than the published" in told()
-    monkeypatch.setattr(encoder, "known", lambda folder: True)
-    assert "the published weights" in told()
+    assert "other weights than the published" in report()
+    monkeypatch.setattr(encoder, "is_published", lambda folder: True)
+    assert "the published weights" in report()

@@ -1,4 +1,6 @@
-"""Runs with a model through kills, bad servers and interrupts: nothing is lost, and the run comes to its end."""
+"""Runs with a model through kills, bad servers and interrupts: nothing is lost, and the run comes
+to its end.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,13 @@ import pytest
 import qdkit
 from qdkit import LLM
 from qdkit.archives import Grid
-from qdkit.ledger import DamagedRun, Ledger
 from qdkit.llm.pace import pace_of
 from qdkit.operators import Rewrite
+from qdkit.runs.ledger import DamagedRun, Ledger
 from qdkit.testing import FAULTS, Hang, ModelServer, error
 
 from .test_models import variation
-from .worlds import Hasty, Texts
+from .worlds import Hasty, Texts, search_of
 
 ROOT = Path(__file__).parents[1]
 STEPS = 40
@@ -30,16 +32,28 @@ STEPS = 40
 def search(url, in_flight=8, patience=300.0, timeout=20.0, **settings):
     model = LLM("m", base_url=url, max_tokens=64, patience=patience, timeout=timeout)
     settings = {"batch": 1, "seed": 7, "ahead": 16} | settings
-    return qdkit.Search(
-        Texts(), Grid((8, 5), Texts.bounds), Rewrite(model, "Vary: {genome}"), in_flight=in_flight, **settings
+    return search_of(
+        Texts(),
+        Grid((8, 5), Texts.bounds),
+        Rewrite(model, "Vary: {genome}"),
+        in_flight=in_flight,
+        **settings,
     )
 
 
 class Moody:
-    """Answers by `variation`, or with a fault as a seeded die falls; at most three in a row for a prompt."""
+    """Answers by `variation`, or with a fault as a seeded die falls.
+
+    At most three in a row for a prompt.
+    """
 
     def __init__(self, faults, seed=0):
-        self.faults, self.random, self.lock, self.row = faults, random.Random(seed), threading.Lock(), {}
+        self.faults, self.random, self.lock, self.row = (
+            faults,
+            random.Random(seed),
+            threading.Lock(),
+            {},
+        )
 
     def __call__(self, body):
         prompt = body["messages"][-1]["content"]
@@ -67,11 +81,12 @@ def undisturbed():
 def child(url, path, moment):
     """A process that makes the run and kills itself at its `moment`-th write to the ledger.
 
-    Counted are the calls that write, of which every run has as many: answers that come together are one transaction.
+    Counted are the calls that write, of which every run has as many: answers that come together
+    are one transaction.
     """
     script = f"""
 import os, signal, threading
-from qdkit.ledger import Ledger
+from qdkit.runs.ledger import Ledger
 from tests.test_faults import search, STEPS
 writes, lock = 0, threading.Lock()
 def killing(original):
@@ -87,16 +102,22 @@ for name in ("commit", "keep", "event"):
     setattr(Ledger, name, killing(getattr(Ledger, name)))
 search({url!r}, run={str(path)!r}).run(STEPS, progress=False)
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def killed_and_resumed(path, moment):
-    """The dump of the resumed run, what it asked, and the questions whose answers were on disk at the kill."""
+    """The dump of the resumed run, what it asked, and the questions whose answers were on disk at
+    the kill.
+    """
     with ModelServer(variation) as server:
         child(server.url, path, moment)
         kept = qdkit.load(path)
-        answered = [request["messages"][-1]["content"] for _, _, request, _ in kept.ledger.answers()]
+        answered = [
+            request["messages"][-1]["content"] for _, _, request, _ in kept.ledger.answers()
+        ]
         kept.close()
         before = len(server.log)
         with search(server.url, run=path, resume=True) as again:
@@ -117,8 +138,12 @@ def again_answers(path):
 
 
 @pytest.mark.parametrize("moment", [5, 31])
-def test_a_run_with_calls_in_flight_that_is_killed_goes_on_to_the_same_end(tmp_path, undisturbed, moment):
-    """No answer that was on disk is asked for again, and the dump is that of the undisturbed run."""
+def test_a_run_with_calls_in_flight_that_is_killed_goes_on_to_the_same_end(
+    tmp_path, undisturbed, moment
+):
+    """No answer that was on disk is asked for again, and the dump is that of the undisturbed
+    run.
+    """
     assert killed_and_resumed(tmp_path / "run", moment) == undisturbed
 
 
@@ -144,12 +169,17 @@ def test_a_server_that_fails_often_costs_calls_and_no_candidate(undisturbed, fau
         pace_of(server.url, "m").clock = Hasty()
         made = search(server.url).run(STEPS, progress=False)
         assert len(server.log) > STEPS
-    rows = lambda dump: [row for row in dump.splitlines() if row.startswith(('["candidate"', '["commit"'))]
+    rows = lambda dump: [
+        row for row in dump.splitlines() if row.startswith(('["candidate"', '["commit"'))
+    ]
     assert rows(made.ledger.dump()) == rows(undisturbed)
 
 
 def test_an_outage_loses_nothing_and_costs_at_most_twice_the_calls(undisturbed):
-    """While the server is away one call at a time tries it; the run then goes on to the same end."""
+    """While the server is away one call at a time tries it.
+
+    The run then goes on to the same end.
+    """
     refused, lock = [0], threading.Lock()
 
     def says(body):
@@ -167,8 +197,20 @@ def test_an_outage_loses_nothing_and_costs_at_most_twice_the_calls(undisturbed):
 
 
 def test_a_long_retry_after_ends_its_task_and_the_others_go_on():
-    """A call that is told to come back beyond its patience is an infrastructure fault; commits do not wait for it."""
-    with ModelServer([error(429, "later", retry_after="3600")]) as server:
+    """A call whose server asks to wait beyond its patience is an infrastructure fault.
+
+    Commits do not wait for it.
+    """
+    refused, lock = [], threading.Lock()
+
+    def says(body):
+        prompt = body["messages"][-1]["content"]
+        with lock:
+            refused.extend([prompt] if not refused else [])
+        later = error(429, "later", retry_after="3600")
+        return later if prompt == refused[0] else variation(body)
+
+    with ModelServer(says) as server:
         pace_of(server.url, "m").clock = Hasty()
         made = search(server.url, in_flight=2, ahead=2, patience=30.0).run(8, progress=False)
     assert made.summary()["outcomes"]["infrastructure"] >= 1
@@ -186,12 +228,17 @@ def test_a_hung_connection_is_given_up_and_asked_again(undisturbed):
     with ModelServer(says) as server:
         pace_of(server.url, "m").clock = Hasty()
         made = search(server.url, timeout=0.5).run(STEPS, progress=False)
-    rows = lambda dump: [row for row in dump.splitlines() if row.startswith(('["candidate"', '["commit"'))]
+    rows = lambda dump: [
+        row for row in dump.splitlines() if row.startswith(('["candidate"', '["commit"'))
+    ]
     assert rows(made.ledger.dump()) == rows(undisturbed)
 
 
 def test_ctrl_c_ends_a_run_whose_calls_hang_and_it_goes_on_later(tmp_path, undisturbed):
-    """A real interrupt of a real process with eight calls under way ends it at once; resumed, it ends the same."""
+    """A real interrupt of a real process with eight calls under way ends it at once.
+
+    Resumed, it ends the same.
+    """
     path, hung = tmp_path / "run", threading.Semaphore(0)
 
     def says(body):
@@ -200,7 +247,10 @@ def test_ctrl_c_ends_a_run_whose_calls_hang_and_it_goes_on_later(tmp_path, undis
         hung.release()
         return Hang()
 
-    script = f"from tests.test_faults import search, STEPS; search(URL, run={str(path)!r}).run(STEPS, progress=False)"
+    script = (
+        "from tests.test_faults import search, STEPS; "
+        f"search(URL, run={str(path)!r}).run(STEPS, progress=False)"
+    )
     with ModelServer(says) as server:
         code = script.replace("URL", repr(server.url))
         process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
@@ -215,7 +265,10 @@ def test_ctrl_c_ends_a_run_whose_calls_hang_and_it_goes_on_later(tmp_path, undis
 
 
 def test_a_missing_wal_file_leaves_the_run_as_it_was_before_or_is_refused(tmp_path, undisturbed):
-    """What SQLite had not yet moved into the file is made again; anything else is said to be damage."""
+    """What SQLite had not yet moved into the file is made again.
+
+    Anything else is said to be damage.
+    """
     path = tmp_path / "run"
     with ModelServer(variation) as server:
         child(server.url, path, 40)

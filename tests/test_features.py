@@ -1,4 +1,4 @@
-"""What genomes look like in numbers: likeness that is true to their runs, and the diversity of elites made of it."""
+"""Features of genomes: similarities that follow their runs, and the diversity of elites."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 
 import qdkit
-from qdkit import comparison, metrics
+from qdkit import metrics
 from qdkit.archives import Grid
-from qdkit.features import WIDTH, genome_features, grams, outline, standardised, tokens
-from qdkit.seen import EQUAL
+from qdkit.comparing import comparison
+from qdkit.metrics.features import (
+    WIDTH,
+    genome_features,
+    grams,
+    program_outline,
+    standardised,
+    tokens,
+)
+from qdkit.runs.view import DIVERSITY_SAMPLE
 
 from .worlds import BOX, Chatter, Jitter, Points, Texts, points, texts
 
@@ -40,7 +48,21 @@ def total(numbers):
 """
 TUNED = SUMS.replace("0.5", "0.25").replace("value > 3", "2 * value - 1 < 7")
 SORTS = "def total(values):\n    return sum(sorted(values)[:3]) + max(map(abs, values))\n"
-WORDS = ["sea", "gull", "ark", "rose", "storm", "the", "of", "a", "under", "salt", "light", "never", "harbour"]
+WORDS = [
+    "sea",
+    "gull",
+    "ark",
+    "rose",
+    "storm",
+    "the",
+    "of",
+    "a",
+    "under",
+    "salt",
+    "light",
+    "never",
+    "harbour",
+]
 
 
 def cosine(texts):
@@ -61,36 +83,41 @@ def program(text):
 
 @pytest.mark.parametrize("length", [5, 40, 300])
 def test_the_cosine_is_the_share_of_common_runs(length):
-    """Hashed into 1,024 columns, it misses |A∩B|/√(|A||B|) by no more than such a sketch does."""
+    """Hashed into 1,024 columns, its error from |A∩B|/√(|A||B|) is that of such a sketch."""
     random = np.random.default_rng(length)
-    written = [" ".join(random.choice(WORDS, length)) for _ in range(12)]
-    written += [text[: len(text) // 2] + " ".join(random.choice(WORDS[:3], length)) for text in written]
-    sets = [runs(text) for text in written]
+    texts = [" ".join(random.choice(WORDS, length)) for _ in range(12)]
+    texts += [
+        text[: len(text) // 2] + " ".join(random.choice(WORDS[:3], length)) for text in texts
+    ]
+    sets = [runs(text) for text in texts]
     true = np.array([[len(a & b) / np.sqrt(len(a) * len(b)) for b in sets] for a in sets])
-    off = cosine(written) - true
-    assert np.abs(off).max() < 6 / np.sqrt(WIDTH) and np.abs(off.mean()) < 1 / np.sqrt(WIDTH)
+    error = cosine(texts) - true
+    assert np.abs(error).max() < 6 / np.sqrt(WIDTH) and np.abs(error.mean()) < 1 / np.sqrt(WIDTH)
 
 
 def test_spaces_and_case_do_not_count():
-    """Nor do they between programs' words; a letter does."""
+    """They do not count between words either; a letter does."""
     assert cosine(["A  rose\n", "a rose"])[0, 1] == pytest.approx(1)
     assert 0.2 < cosine(["a rose is a rose", "a nose is a rose"])[0, 1] < 0.9
 
 
 @pytest.mark.parametrize("text", ["", " ", "a", "é🌹", "\ud800", "\0" * 9, "ab" * 50_000])
-def test_whatever_a_text_holds_has_a_direction(text):
-    """Empty, one letter, half a surrogate pair or very long: finite, and like itself."""
+def test_every_text_has_a_direction(text):
+    """Empty, one letter, half a surrogate pair or very long: its row is finite and like itself."""
     assert cosine([text])[0, 0] == pytest.approx(1)
 
 
 def test_no_row_is_zero():
-    """Not even of a program whose two runs cancel, as they do in one of these words said three times."""
-    left = np.abs(genome_features([{"a.txt": f"{i} {i} {i}"} for i in range(3330, 3340)])).sum(1)
-    assert sorted(left.tolist()) == [1] + [2] * 9 and grams([]).shape == (0, WIDTH)
+    """The row of a program whose two runs cancel is not zero either.
+
+    One of these words, repeated three times, is such a program.
+    """
+    sums = np.abs(genome_features([{"a.txt": f"{i} {i} {i}"} for i in range(3330, 3340)])).sum(1)
+    assert sorted(sums.tolist()) == [1] + [2] * 9 and grams([]).shape == (0, WIDTH)
 
 
 def test_the_numbers_are_the_same_on_every_machine():
-    """They hang on no seed of the process: what is here was written by another."""
+    """They depend on no seed of the process: the expected values come from another process."""
     row = grams(["a rose"])[0]
     signed = [92, -99, 130, 170, 194, -225, -251, 485, 531, 737, -860, -883, 971, -973, -1002]
     assert (row * np.arange(WIDTH))[row != 0].tolist() == signed
@@ -99,20 +126,37 @@ def test_the_numbers_are_the_same_on_every_machine():
 # Programs.
 
 
-def test_looks_do_not_count():
-    """Names of variables, comments, docstrings and layout change no token and no outline; formulas do the first."""
+def test_layout_and_names_do_not_count():
+    """Names of variables, comments, docstrings and layout change no token and no outline.
+
+    Formulas change the tokens and not the outline.
+    """
     assert tokens(program(SUMS)) == tokens(program(LOOKS)) != tokens(program(TUNED))
-    assert outline(program(SUMS)) == outline(program(LOOKS)) == outline(program(TUNED)) != outline(program(SORTS))
+    assert (
+        program_outline(program(SUMS))
+        == program_outline(program(LOOKS))
+        == program_outline(program(TUNED))
+        != program_outline(program(SORTS))
+    )
 
 
 def test_an_outline_can_be_read():
-    """Functions, loops, branches and calls, each as deep as it stands; a call by what is called."""
-    assert outline(program(SUMS)).splitlines() == ["# solve.py", "0 FunctionDef", "1 For", "2 If", "3 call .sqrt"]
-    nested, flat = ("for a in b:\n    for c in d:\n        f(c)\n", "for a in b:\n    pass\nfor c in d:\n    f(c)\n")
-    assert outline(program(nested)) != outline(program(flat))
+    """It lists functions, loops, branches and calls with their depth, a call by what is called."""
+    assert program_outline(program(SUMS)).splitlines() == [
+        "# solve.py",
+        "0 FunctionDef",
+        "1 For",
+        "2 If",
+        "3 call .sqrt",
+    ]
+    nested, flat = (
+        "for a in b:\n    for c in d:\n        f(c)\n",
+        "for a in b:\n    pass\nfor c in d:\n    f(c)\n",
+    )
+    assert program_outline(program(nested)) != program_outline(program(flat))
 
 
-def test_programs_are_as_alike_as_they_are():
+def test_similar_programs_have_similar_features():
     """A tuned program is nearer to its parent than another algorithm is."""
     rows = genome_features([program(text) for text in (SUMS, LOOKS, TUNED, SORTS)])
     alike = metrics.cosine(rows, rows)[0]
@@ -120,9 +164,12 @@ def test_programs_are_as_alike_as_they_are():
 
 
 def test_a_constant_and_the_name_of_a_file_count():
-    """Programs that are tables of numbers differ; so do the same texts in other files, by their outline."""
+    """Programs that are tables of numbers differ.
+
+    The same texts in other files have other outlines.
+    """
     assert tokens(program("x = [1, 2.5, 'a', True]")) != tokens(program("x = [1, 2.5, 'b', True]"))
-    assert outline({"a.py": SUMS}) != outline({"b.py": SUMS})
+    assert program_outline({"a.py": SUMS}) != program_outline({"b.py": SUMS})
 
 
 @pytest.mark.parametrize(
@@ -138,11 +185,11 @@ def test_a_constant_and_the_name_of_a_file_count():
         "print(" * 80 + ")" * 80,
     ],
 )
-def test_a_hostile_program_is_text_at_worst(text):
-    """Whatever does not parse counts by its words; nothing raises, and nothing is run."""
+def test_a_hostile_program_counts_as_text(text):
+    """A text that does not parse counts by its words; nothing raises, and nothing is run."""
     rows = genome_features([program(text), {"notes.txt": text}, {}])
     assert np.isfinite(rows).all() and rows.any(1).all()
-    outline(program(text))
+    program_outline(program(text))
 
 
 def test_every_kind_of_node_has_a_token():
@@ -156,34 +203,51 @@ def test_every_kind_of_node_has_a_token():
 
 
 def test_numbers_are_in_units_of_their_spread():
-    """Two rows are √2 apart in the root mean square, whatever the units of each coordinate, and however great."""
+    """Two rows are √2 apart in the root mean square, whatever the units of a coordinate."""
     rows = np.random.default_rng(0).normal(size=(200, 2, 3)) * np.array([1e-3, 1, 1e200]) + 5
-    found = standardised(rows, rows)
-    squares = ((found[:, None] - found) ** 2).sum(-1)
-    assert found.shape == (200, 6) and squares.mean() == pytest.approx(2)
-    assert np.allclose(found, standardised(rows * 7.0, rows * 7.0))
-    assert np.ptp(standardised(rows * 2, rows), axis=0) == pytest.approx(2 * np.ptp(found, axis=0))
+    scaled = standardised(rows, rows)
+    squares = ((scaled[:, None] - scaled) ** 2).sum(-1)
+    assert scaled.shape == (200, 6) and squares.mean() == pytest.approx(2)
+    assert np.allclose(scaled, standardised(rows * 7.0, rows * 7.0))
+    extent = np.ptp(scaled, axis=0)
+    assert np.ptp(standardised(rows * 2, rows), axis=0) == pytest.approx(2 * extent)
 
 
-def test_a_number_that_is_not_finite_tells_nothing():
-    """A nan or an infinity stands at the mean and moves no other; what is out of all proportion is far."""
+def test_a_number_that_is_not_finite_counts_as_the_mean():
+    """A nan or an infinity counts as the mean and moves no other number.
+
+    Numbers of very different size stay finite.
+    """
     rows = np.random.default_rng(0).normal(size=(9, 3))
-    odd = np.vstack([rows, [[np.nan, np.inf, -np.inf]]])
-    assert np.allclose(standardised(odd, odd), np.vstack([standardised(rows, rows), np.zeros(3)]))
-    assert np.isfinite(standardised(np.array([[1e308, 1.0]]), np.array([[1e-300, 1.0], [2e-300, 2.0]]))).all()
-    assert standardised(np.full((2, 2), np.nan), np.full((2, 2), np.nan)).tolist() == [[0, 0], [0, 0]]
+    mixed = np.vstack([rows, [[np.nan, np.inf, -np.inf]]])
+    expected = np.vstack([standardised(rows, rows), np.zeros(3)])
+    assert np.allclose(standardised(mixed, mixed), expected)
+    assert np.isfinite(
+        standardised(np.array([[1e308, 1.0]]), np.array([[1e-300, 1.0], [2e-300, 2.0]]))
+    ).all()
+    assert standardised(np.full((2, 2), np.nan), np.full((2, 2), np.nan)).tolist() == [
+        [0, 0],
+        [0, 0],
+    ]
 
 
-@pytest.mark.parametrize("rows", [np.ones((4, 3)), np.full((4, 3), 0.1), np.zeros((4, 0)), np.zeros((0, 3))])
+@pytest.mark.parametrize(
+    "rows", [np.ones((4, 3)), np.full((4, 3), 0.1), np.zeros((4, 0)), np.zeros((0, 3))]
+)
 def test_numbers_without_spread_are_one_kind(rows):
-    """Copies are one, rows without coordinates too, and none are none."""
-    found = standardised(rows, rows)
-    assert metrics.vendi(found, kernel=metrics.rbf(1.0)) == pytest.approx(min(1, len(rows)))
+    """Equal rows count as one, rows without coordinates too, and no rows as none."""
+    scaled = standardised(rows, rows)
+    assert metrics.vendi(scaled, kernel=metrics.rbf(1.0)) == pytest.approx(min(1, len(rows)))
 
 
-def test_bytes_and_json_values_are_compared_by_what_they_say():
+def test_bytes_and_json_values_are_compared_by_their_text():
     """Each kind of genome has rows of the same width."""
-    for genomes in ([b"\x00\xff", b"\x00\xfe"], [{"a": [1, 2]}, {"a": [1, 3]}], [[1, 2], [3, 4]], [1.5, None]):
+    for genomes in (
+        [b"\x00\xff", b"\x00\xfe"],
+        [{"a": [1, 2]}, {"a": [1, 3]}],
+        [[1, 2], [3, 4]],
+        [1.5, None],
+    ):
         rows = genome_features(genomes)
         assert rows.shape == (2, WIDTH) and metrics.cosine(rows, rows)[0, 1] < 0.999
 
@@ -192,22 +256,27 @@ def test_bytes_and_json_values_are_compared_by_what_they_say():
 
 
 @pytest.mark.parametrize("make", [points, texts])
-def test_a_summary_tells_how_different_the_elites_are(make):
-    """Vendi scores of at most 32 elites lie between 1 and their number, and looking twice changes nothing."""
+def test_a_summary_has_the_diversity_of_the_elites(make):
+    """Vendi scores of at most 32 elites lie between 1 and their number, and repeat."""
     search = make().run(30, progress=False)
-    told = search.summary()
-    assert told["vendi_n"] == min(EQUAL, told["occupied"])
-    assert 1 < told["vendi_2"] <= told["vendi_1"] < told["vendi_n"] and "algorithms" not in told
+    summary = search.summary()
+    assert summary["vendi_n"] == min(DIVERSITY_SAMPLE, summary["occupied"])
+    assert 1 < summary["vendi_2"] <= summary["vendi_1"] < summary["vendi_n"]
+    assert "algorithms" not in summary
     assert search.diversity() == search.diversity() and search.diversity(2).n == 2
     with pytest.raises(ValueError, match="cannot be drawn"):
-        search.diversity(told["occupied"] + 1)
+        search.diversity(summary["occupied"] + 1)
 
 
-def test_a_search_that_found_nothing_has_no_kinds():
-    """Before the first step, and with one elite, the numbers are 0 and 1."""
+def test_a_search_without_elites_has_no_kinds():
+    """Before the first step, and with one elite, the scores are 0 and 1."""
     assert [points().summary()[name] for name in ("vendi_n", "vendi_1", "vendi_2")] == [0, 0, 0]
     assert points().run(1, progress=False).diversity(0).vendi_1 == (0, 0, 0)
-    one = qdkit.Search(Points(), Grid((1, 1), BOX), Jitter(), batch=4).run(2, progress=False).diversity()
+    one = (
+        qdkit.Search(Points(), Grid((1, 1), BOX), Jitter(), batch=4)
+        .run(2, progress=False)
+        .diversity()
+    )
     assert (one.n, one.vendi_1.mean, one.vendi_2.mean) == (1, pytest.approx(1), pytest.approx(1))
 
 
@@ -222,7 +291,10 @@ class Programs(Texts):
 
 
 def test_programs_are_counted_by_algorithm():
-    """Six programs that differ in a constant and one of another kind are a little more than one algorithm in effect."""
+    """Programs that differ in a constant count as one algorithm.
+
+    Six of them and one of another algorithm count as 1 to 2 algorithms.
+    """
     search = qdkit.Search(Programs(), Grid((1, 7), Texts.bounds), Chatter(), batch=7, seed=1)
     search.run(1, progress=False)
     assert search.summary()["occupied"] == 7
@@ -230,14 +302,25 @@ def test_programs_are_counted_by_algorithm():
 
 
 def test_runs_are_compared_at_equal_n_and_in_one_unit():
-    """Of two searches over numbers the one that is held together finds less, which its own spread would hide."""
+    """A search in a small box has less diversity than another.
+
+    Its own spread as the unit would hide that.
+    """
     wide = points(seed=1).run(20, progress=False)
-    tight = qdkit.Search(Points(), Grid((5, 5), ((0.0, 0.3), (0.0, 0.3)), outside="reject"), Jitter(), batch=64, seed=1)
+    tight = qdkit.Search(
+        Points(),
+        Grid((5, 5), ((0.0, 0.3), (0.0, 0.3)), outside="reject"),
+        Jitter(),
+        batch=64,
+        seed=1,
+    )
     tight.run(20, progress=False)
     a, b = comparison.diversity([wide, tight])
     assert a.n == b.n == min(wide.summary()["occupied"], tight.summary()["occupied"])
     assert b.vendi_2.mean < 0.7 * a.vendi_2.mean
-    assert tight.diversity(b.n).vendi_2.mean == pytest.approx(wide.diversity(a.n).vendi_2.mean, rel=0.3)
+    assert tight.diversity(b.n).vendi_2.mean == pytest.approx(
+        wide.diversity(a.n).vendi_2.mean, rel=0.3
+    )
     assert comparison.diversity([texts(seed=1).run(9, progress=False)])[0].n > 1
     with pytest.raises(ValueError, match="at least one run"):
         comparison.diversity([])

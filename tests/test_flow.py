@@ -1,10 +1,12 @@
-"""Concurrency: order whatever the timing, stopping at once, executors that break."""
+"""Concurrency: the order of results, stopping, and broken executors."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 
 import qdkit
-from qdkit.flow import Flow, Workers
+from qdkit.core.evaluating import EvaluationPool, attempt
+from qdkit.search.concurrency import Flow
 
 from .worlds import Deadly, Points, texts
 
@@ -40,14 +43,14 @@ def second(task, made):
 
 
 def test_results_come_in_the_order_of_the_starts():
-    """The last to start may finish first, and is still handed over last."""
+    """A task that started last may finish first, and still comes last."""
     started = iter(range(8))
     flow = Flow(Gate([3, 2, 1, 0, 7, 6, 5, 4]), second, in_flight=4, ahead=4)
     assert list(flow.run(lambda: next(started, None), 8)) == list(range(8))
 
 
-def test_the_second_half_of_a_task_sees_the_first_of_all_before_it():
-    """However late an earlier task is made, and whoever is made sooner."""
+def test_the_second_half_of_a_task_follows_the_first_halves_of_all_earlier_tasks():
+    """This holds for any timing."""
     made, seen, numbers, late = [], [], iter(range(8)), Gate([3, 2, 1, 0, 7, 6, 5, 4])
 
     def make(task):
@@ -61,8 +64,8 @@ def test_the_second_half_of_a_task_sees_the_first_of_all_before_it():
     assert seen == [True] * 8
 
 
-def test_a_task_that_waits_for_those_before_it_holds_no_thread():
-    """While the first is slow, one other thread makes all that may be started, and then goes on with them."""
+def test_a_task_that_waits_for_earlier_tasks_blocks_no_thread():
+    """While the first task is slow, another thread makes all others, and finishes them later."""
     others, numbers = threading.Semaphore(0), iter(range(6))
 
     def make(task):
@@ -77,9 +80,15 @@ def test_a_task_that_waits_for_those_before_it_holds_no_thread():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_flow_left_at_any_moment_comes_to_the_same_end(seed):
-    """Errors and callers that leave, whatever the timing: every task is taken once, in order, after those before it."""
-    random, numbers, taken, made, wrong = np.random.default_rng(seed), iter(range(60)), [], set(), []
+def test_a_flow_that_stops_at_any_moment_has_the_same_results(seed):
+    """After errors and stops at any time, every task is taken once, in order."""
+    random, numbers, taken, made, wrong = (
+        np.random.default_rng(seed),
+        iter(range(60)),
+        [],
+        set(),
+        [],
+    )
     faults = {(half, int(i)) for half in ("made", "done") for i in random.integers(0, 60, 6)}
     naps = random.uniform(0, 1e-3, 60)
 
@@ -111,7 +120,7 @@ def test_a_flow_left_at_any_moment_comes_to_the_same_end(seed):
 
 
 @pytest.mark.parametrize(("in_flight", "ahead"), [(1, 1), (1, 3), (4, 4), (2, 7)])
-def test_start_i_happens_after_exactly_as_many_results_as_ahead_says(in_flight, ahead):
+def test_start_i_comes_after_exactly_the_results_that_ahead_requires(in_flight, ahead):
     """Start i waits for max(0, i + 1 - ahead) results, no more and no fewer."""
     seen, taken, numbers = [], 0, iter(range(12))
 
@@ -126,18 +135,23 @@ def test_start_i_happens_after_exactly_as_many_results_as_ahead_says(in_flight, 
     assert seen == [(i, max(0, i + 1 - ahead)) for i in range(12)]
 
 
-def test_a_flow_that_was_left_goes_on_where_it_was():
-    """What was started when the caller stopped is handed over next, once."""
+def test_a_stopped_flow_continues_where_it_was():
+    """Tasks that had started come next, once."""
     done, numbers = [], iter(range(20))
     flow = Flow(first, lambda task, made: done.append(task) or task, in_flight=2, ahead=5)
-    some = [task for _, task in zip(range(3), flow.run(lambda: next(numbers, None), 20), strict=False)]
+    some = [
+        task for _, task in zip(range(3), flow.run(lambda: next(numbers, None), 20), strict=False)
+    ]
     rest = list(flow.run(lambda: next(numbers, None), 20))
     assert some + rest == list(range(20))
 
 
 @pytest.mark.parametrize("half", [0, 1])
-def test_an_error_in_the_work_is_raised_in_its_turn_and_leaves_the_rest(half):
-    """A bug in either half raises where the result is taken; taken up again, that task is tried once more."""
+def test_an_error_in_a_task_is_raised_in_its_turn_and_affects_no_other_task(half):
+    """An error in either half is raised when the result is taken.
+
+    If the flow continues, that task runs once more.
+    """
     tried = []
 
     def work(task, made=None):
@@ -156,7 +170,7 @@ def test_an_error_in_the_work_is_raised_in_its_turn_and_leaves_the_rest(half):
 
 
 @pytest.mark.parametrize("in_flight", [1, 4, 16])
-def test_the_run_is_the_same_however_many_are_in_flight(in_flight):
+def test_the_run_does_not_depend_on_the_tasks_in_flight(in_flight):
     """With equal `ahead`, the number of threads changes nothing but the time."""
     assert (
         texts(in_flight=in_flight, ahead=16).run(60, progress=False).ledger.dump()
@@ -165,7 +179,7 @@ def test_the_run_is_the_same_however_many_are_in_flight(in_flight):
 
 
 class Fragile(Executor):
-    """Runs at once in this thread, and breaks at the calls that it was told."""
+    """Runs calls at once in this thread, and breaks at certain calls."""
 
     def __init__(self, breaks):
         self.breaks, self.broken = breaks, False
@@ -185,31 +199,39 @@ class Fragile(Executor):
         self.broken = True
 
 
-def test_a_broken_executor_is_made_anew_and_its_tasks_run_again():
-    """A worker's death costs nothing but the time to evaluate again."""
-    made = []
-    workers = Workers(lambda: made.append(Fragile([False, True] if not made else [])) or made[-1])
+def test_a_broken_executor_is_replaced_and_its_tasks_run_again():
+    """The death of a worker costs only the time to evaluate again."""
+    executors = []
+    workers = EvaluationPool(
+        lambda: executors.append(Fragile([False, True] if not executors else [])) or executors[-1]
+    )
     tried = workers.attempt(Points(), np.full((4, 2), 0.25))
-    assert len(made) == 2
+    assert len(executors) == 2
     assert [found.objective.tolist() for _, found in tried] == [[0.5]] * 4
 
 
-def test_a_candidate_that_kills_every_worker_is_nobody_elses_misfortune():
-    """After three dead workers it is recorded as an infrastructure fault, never scored."""
-    workers = Workers(lambda: Fragile([True]))
+def test_a_candidate_that_kills_every_worker_affects_no_other():
+    """After three dead workers its outcome is infrastructure, and it is never scored."""
+    workers = EvaluationPool(lambda: Fragile([True]))
     ((_, found),) = workers.attempt(Points(), np.full((1, 2), 0.25))
     assert found.outcome == "infrastructure" and "died" in found.error
 
 
-def test_an_executor_that_is_handed_in_ready_made_is_refused():
-    """It could not be made again when it breaks."""
-    with ThreadPoolExecutor(1) as pool, pytest.raises(TypeError, match="a function that makes one"):
-        Workers(pool)
+def test_an_executor_instead_of_a_function_that_makes_one_is_refused():
+    """It could not be replaced when it breaks."""
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(TypeError, match="a function that makes one"),
+    ):
+        EvaluationPool(pool)
 
 
-def test_a_worker_process_that_dies_costs_no_candidate_but_the_guilty():
-    """With real processes, one genome kills its worker each time it is tried; the others are evaluated."""
-    workers = Workers(partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn")))
+def test_a_worker_process_that_dies_costs_only_the_candidate_that_ended_it():
+    """With real processes, one genome kills its worker at every try.
+
+    All others are evaluated.
+    """
+    workers = EvaluationPool(partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn")))
     tried = workers.attempt(Deadly(), ["a rose", "die", "the sea"])
     workers.close()
     found = [found for _, found in tried]
@@ -217,15 +239,63 @@ def test_a_worker_process_that_dies_costs_no_candidate_but_the_guilty():
     assert found[1].outcome == "infrastructure"
 
 
+def name_of(error):
+    return type(error).__name__
+
+
+class Unprintable(Exception):
+    """An error whose message cannot be made."""
+
+    def __str__(self):
+        raise RuntimeError("never")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        BaseException("odd"),
+        Unprintable(),
+        SystemExit(3),
+    ],
+)
+@pytest.mark.parametrize("seconds", [None, 60.0], ids=["here", "watched"])
+def test_any_error_of_an_evaluation_is_its_own_failure(error, seconds):
+    """Also an error that is no `Exception`, as of asyncio, and one without a message."""
+
+    class Raising(Points):
+        def evaluate(self, genomes):
+            if len(genomes) > 1 or genomes[0][0] > 0:
+                raise error
+            return super().evaluate(genomes)
+
+    genomes = np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32)
+    (_, guilty), (_, innocent) = attempt(Raising(), genomes, seconds)
+    assert guilty.outcome == "failed" and type(error).__name__ in guilty.error
+    assert len(innocent.objective) == 1
+
+
+def test_an_interrupt_is_no_failure_of_a_candidate():
+    """Ctrl-C ends a search at any time."""
+
+    class Interrupted(Points):
+        def evaluate(self, genomes):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt(Interrupted(), np.zeros((2, 2), np.float32))
+
+
 def test_evaluation_on_an_executor_gives_the_same_run():
-    """Where candidates are evaluated does not matter to what comes out."""
+    """The results do not depend on where candidates are evaluated."""
     on_threads = texts(executor=lambda: ThreadPoolExecutor(2)).run(20, progress=False)
     assert on_threads.ledger.dump() == texts().run(20, progress=False).ledger.dump()
     on_threads.close()
 
 
 def test_ctrl_c_stops_at_once_and_loses_nothing():
-    """The interrupt reaches the caller, and the run can be taken up again to the same end."""
+    """The interrupt reaches the caller, and the run resumes to the same end."""
 
     class Interrupted(qdkit.Operator):
         name = "chatter"
@@ -240,20 +310,20 @@ def test_ctrl_c_stops_at_once_and_loses_nothing():
         def __repr__(self):
             return repr(texts_operator)
 
-    whole = texts()
-    texts_operator = whole.operator
-    whole.run(30, progress=False)
+    uninterrupted = texts()
+    texts_operator = uninterrupted.operator
+    uninterrupted.run(30, progress=False)
     search = texts()
-    search.operator = Interrupted()
+    search._loop.parts = replace(search._loop.parts, operator=Interrupted())
     with pytest.raises(KeyboardInterrupt):
         search.run(30, progress=False)
     search.run(30 - len(search.commits), progress=False)
-    assert search.ledger.dump() == whole.ledger.dump()
+    assert search.ledger.dump() == uninterrupted.ledger.dump()
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
 def test_a_result_that_could_not_be_taken_comes_first_again(ahead):
-    """Nothing is lost where taking it raises, and its work is not done twice."""
+    """If taking it raises, nothing is lost, and its work is not repeated."""
     worked, failing, numbers = [], [2], iter(range(5))
 
     def take(done):
@@ -267,3 +337,27 @@ def test_a_result_that_could_not_be_taken_comes_first_again(ahead):
     failing.clear()
     assert list(flow.run(lambda: next(numbers, None), 5, take)) == [2, 3, 4]
     assert worked == [0, 1, 2, 3, 4]
+
+
+def test_no_work_begins_while_a_task_is_given_up():
+    """So whoever gives it up knows whether it was begun."""
+    gate, begun, seen = threading.Event(), threading.Event(), []
+
+    def make(task):
+        gate.wait(60)
+        return task
+
+    def work(task, made):
+        begun.set()
+        return made
+
+    def give_up(task, made, is_begun):
+        if seen:
+            return None
+        gate.set()
+        seen.append((is_begun, begun.wait(0.3)))
+        return "given up"
+
+    flow = Flow(make, work, in_flight=1, ahead=1, watched=True)
+    assert list(flow.run(iter([1, None]).__next__, 1, give_up=give_up)) == ["given up"]
+    assert seen == [(False, False)]

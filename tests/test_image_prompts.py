@@ -1,4 +1,4 @@
-"""Prompts for images: put together from phrases and measured without a model, written and judged by one."""
+"""Prompts for images: assembled and measured without a model, written and judged by a model."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ import jax
 import numpy as np
 import pytest
 
-import qdkit
 from qdkit import LLM
 from qdkit.archives import Grid
-from qdkit.cli import main
-from qdkit.domains.image_prompts import (
-    HERE,
+from qdkit.cli.commands import main
+from qdkit.cli.settings import RunSettings
+from qdkit.core.types import Batch, Context, Outcome, Proposal
+from qdkit.domains.texts.image_prompts import (
     MEDIA,
     MOODS,
+    PROMPTS_FOLDER,
     SIGNS,
     ImagePrompts,
     Rework,
-    fluency,
     joined,
     mood_words,
     named_medium,
-    openings,
-    store,
+    phrase_fluency,
+    phrase_store,
+    seed_prompts,
     wording,
 )
-from qdkit.feedback.lexicon import lexicon
-from qdkit.order import Order
+from qdkit.feedback.lexicon import read_lexicon
 from qdkit.testing import FAULTS, ModelServer, check_domain, check_operator
-from qdkit.types import Batch, Context, Outcome, Proposal
+from tests.worlds import search_of
 
 KEY = jax.random.key(0)
 PROMPTS = ImagePrompts()
 WHOLE = (
-    "photograph of a fox on a snowy road, a bicycle leaning against a wall, moonlight, seen from below, grey and gold, "
+    "photograph of a fox on a snowy road, a bicycle leaning against a wall, moonlight, seen from "
+    "below, grey and gold, "
     "thick brush strokes"
 )
 
@@ -48,7 +49,7 @@ def batch(*texts):
 def search(operator=None, judge=None, **settings):
     grid = Grid(PROMPTS.shape, PROMPTS.bounds, names=PROMPTS.names)
     operator, judge = operator or PROMPTS.operators["phrases"](), judge or PROMPTS.judge()
-    return qdkit.Search(PROMPTS, grid, operator, judge=judge, **{"batch": 20, "seed": 1} | settings)
+    return search_of(PROMPTS, grid, operator, judge=judge, **{"batch": 20, "seed": 1} | settings)
 
 
 def test_image_prompts_is_a_domain():
@@ -57,18 +58,24 @@ def test_image_prompts_is_a_domain():
     check_operator(PROMPTS.operators["phrases"](), PROMPTS)
 
 
-def test_there_is_an_opening_of_each_medium():
+def test_there_is_a_seed_of_each_medium():
     """All of them have a mood, are fluent and better than nothing, and leave room to be better."""
-    assert [named_medium(text) for text in openings()] == list(MEDIA)
-    assert all(mood_words(text) in MOODS and fluency(text) == 1 and 3 < wording(text) < 10 for text in openings())
+    assert [named_medium(text) for text in seed_prompts()] == list(MEDIA)
+    assert all(
+        mood_words(text) in MOODS and phrase_fluency(text) == 1 and 3 < wording(text) < 10
+        for text in seed_prompts()
+    )
 
 
 @pytest.mark.parametrize("medium", MEDIA)
 def test_the_phrases_hold_subjects_of_each_medium(medium):
     """Three of each, and no phrase names two."""
-    named = [named_medium(phrase) for phrase in store()]
+    named = [named_medium(phrase) for phrase in phrase_store()]
     assert named.count(medium) == 3
-    assert all(sum(bool(set(phrase.split()) & signs) for signs in SIGNS.values()) < 2 for phrase in store())
+    assert all(
+        sum(bool(set(phrase.split()) & signs) for signs in SIGNS.values()) < 2
+        for phrase in phrase_store()
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,7 @@ def test_a_medium_is_known_by_its_words(text, says):
 @pytest.mark.parametrize("mood", MOODS)
 def test_a_mood_is_read_from_words(mood):
     """A word of each list says it; without such words there is none."""
-    listed = lexicon(HERE / "moods.txt")
+    listed = read_lexicon(PROMPTS_FOLDER / "moods.txt")
     only = min(listed[mood] - set().union(*(listed[other] for other in MOODS if other != mood)))
     assert mood_words(f"a {only} thing") == mood and mood_words("a thing") is None
 
@@ -101,19 +108,20 @@ def test_a_mood_is_read_from_words(mood):
         f"{WHOLE}, oil painting of a storm over a harbour with small boats",
         f"{WHOLE}, beautiful, amazing, masterpiece, 8k, ultra detailed",
         ", ".join([WHOLE] * 2),
-        ", ".join([WHOLE, *store()]),
+        ", ".join([WHOLE, *phrase_store()]),
         WHOLE.replace("moonlight, ", "").replace("seen from below, ", ""),
         " ".join(reversed(WHOLE.split())),
-        f"moonlight, {WHOLE}".replace("photograph of a fox on a snowy road, ", "") + ", photograph of a fox",
+        f"moonlight, {WHOLE}".replace("photograph of a fox on a snowy road, ", "")
+        + ", photograph of a fox",
         f"{WHOLE}, neon light on wet stone, candlelight from one side",
     ],
 )
 def test_each_rule_of_wording_counts(worse):
-    """Too short, too long, two media, praise, repetition, silence about light and view, salad: all are worse."""
+    """A prompt that breaks one of the rules of wording is worse than one that breaks none."""
     assert wording(WHOLE) == 10 and wording(worse) < 9
 
 
-def test_nothing_is_the_worst():
+def test_an_empty_prompt_has_the_lowest_rating():
     """Also what has no words at all."""
     assert wording("") == wording(",,,") == wording("12 ... !") == 1
 
@@ -124,15 +132,21 @@ def test_phrases_are_joined_once_each():
 
 
 def test_a_run_without_a_model_fills_the_map():
-    """From five prompts: better and in more kinds, on one line each, and the same again with the same seed."""
+    """A run finds better prompts in more cells, one line each; a seed repeats it."""
     made = search().run(25, progress=False)
-    assert made.summary()["occupied"] >= 15 and made.history["qd_score"][-1] > 2 * made.history["qd_score"][0]
+    assert (
+        made.summary()["occupied"] >= 15
+        and made.history["qd_score"][-1] > 2 * made.history["qd_score"][0]
+    )
     assert all("\n" not in text for text in made.pool.genome)
-    told = made.pool.notes[0]["judged"]
-    assert {name: note["by"] for name, note in told.items()} == {
+    notes = made.pool.notes[0]["judged"]
+    assert {name: note["by"] for name, note in notes.items()} == {
         "quality": "wording", "medium": "named_medium", "mood": "mood_words",
     }  # fmt: skip
-    assert search().run(3, progress=False).ledger.dump() == search().run(3, progress=False).ledger.dump()
+    assert (
+        search().run(3, progress=False).ledger.dump()
+        == search().run(3, progress=False).ledger.dump()
+    )
 
 
 def answering(body):
@@ -152,9 +166,16 @@ def test_a_model_writes_and_judges():
     with ModelServer(answering) as server:
         model = LLM("m", base_url=server.url)
         made = search(PROMPTS.asking(model), PROMPTS.judge(model), batch=2).run(15, progress=False)
-        asked = [e.body["messages"][0]["content"] for e in server.log if "Write another" in str(e.body)]
-    assert all("```" in prompt and "{" not in prompt for prompt in asked)
-    aims = {aim for prompt in asked for aim in product(MEDIA, MOODS) if "{} with a {}".format(*aim) in prompt}
+        questions = [
+            e.body["messages"][0]["content"] for e in server.log if "Write another" in str(e.body)
+        ]
+    assert all("```" in prompt and "{" not in prompt for prompt in questions)
+    aims = {
+        aim
+        for prompt in questions
+        for aim in product(MEDIA, MOODS)
+        if "{} with a {}".format(*aim) in prompt
+    }
     assert len(aims) > 8
     notes = made.elites_frame()["notes"]
     assert len(notes) > 5 and all(note["judged"]["mood"]["by"] == "label" for note in notes)
@@ -164,10 +185,14 @@ def test_a_prompt_that_was_refused_is_no_candidate():
     """It is asked for once more, and then invalid with the reason."""
     with ModelServer(lambda body: FAULTS["refusal"]) as server:
         made = Rework(LLM("m", base_url=server.url)).propose(KEY, Context(batch("x")), 1)
-    assert made.outcome == [Outcome.INVALID] and "refused" in made.notes[0]["error"] and len(server.log) == 2
+    assert (
+        made.outcome == [Outcome.INVALID]
+        and "refused" in made.notes[0]["error"]
+        and len(server.log) == 2
+    )
 
 
-def test_a_run_is_ordered_in_words(capsys, tmp_path, monkeypatch):
+def test_a_run_from_the_command_line(capsys, tmp_path, monkeypatch):
     """It prints a table of prompts and who judged them; 5,000 are the usual, 200 with a model."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
@@ -175,8 +200,8 @@ def test_a_run_is_ordered_in_words(capsys, tmp_path, monkeypatch):
     assert not ended.value.code
     printed = " ".join(capsys.readouterr().out.split())
     assert "quality by wording (" in printed and "photograph" in printed
-    assert Order("image-prompts").limits().evaluations == 5000
-    assert Order("image-prompts", model=("m",)).limits().evaluations == 200
+    assert RunSettings("image-prompts").limits().evaluations == 5000
+    assert RunSettings("image-prompts", model=("m",)).limits().evaluations == 200
 
 
 def test_hostile_texts_are_measured_like_any():
@@ -184,4 +209,6 @@ def test_hostile_texts_are_measured_like_any():
     hostile = ["\x1b[31m, \x00", "<script>, oil", "," * 50_000, "🜂 " * 3000]
     judged = PROMPTS.judge()(KEY, batch(*hostile))
     assert np.isfinite(judged.value).all() and (judged.value < 5).all()
-    assert len(PROMPTS.operators["phrases"]().propose(KEY, Context(batch(*hostile)), 2).genome) == 2
+    assert (
+        len(PROMPTS.operators["phrases"]().propose(KEY, Context(batch(*hostile)), 2).genome) == 2
+    )

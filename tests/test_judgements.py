@@ -1,4 +1,7 @@
-"""What was judged is kept as it was said, once, in order, and is there after a kill; and it travels as files."""
+"""What was judged is kept as it was said, once, in order, and is there after a kill.
+
+And it travels as files.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdkit.exchange import read, write
-from qdkit.judgements import FILE, LONGEST, QUESTIONS, SOURCES, WITHDRAWN, Judgements, Reply, standing
-from qdkit.ledger import DamagedRun, connect
+from qdkit.runs.judgement_files import read_replies, write_replies
+from qdkit.runs.judgements import (
+    JUDGEMENTS_FILE,
+    LONGEST_REPLY_TEXT,
+    QUESTIONS,
+    SOURCES,
+    WITHDRAWN,
+    Judgements,
+    Reply,
+    without_withdrawn,
+)
+from qdkit.runs.ledger import DamagedRun, connect
 
-TRIPLET = Reply(0, "triplet", (7, 4, 9), 1, (0, 2, 1), "ann", seconds=2.5, rationale="the same bend")
+TRIPLET = Reply(
+    0, "triplet", (7, 4, 9), 1, (0, 2, 1), "ann", seconds=2.5, rationale="the same bend"
+)
 ANSWERS = {
     "triplet": (1, 2),
     "odd": (0, 1, 2),
@@ -33,7 +47,8 @@ ANSWERS = {
 
 def said(other: str) -> str:
     """A line of JSON that is a judgement but for what it says besides."""
-    return f'{{"question": "triplet", "ids": [1, 2, 3], "answer": 1, "order": [0, 1, 2], "rater": "ann", {other}}}\n'
+    known = '"question": "triplet", "ids": [1, 2, 3], "answer": 1, "order": [0, 1, 2]'
+    return f'{{{known}, "rater": "ann", {other}}}\n'
 
 
 @pytest.fixture
@@ -55,7 +70,13 @@ def test_a_reply_comes_back_as_it_was_given(store):
         many = QUESTIONS[question][0]
         for answer in (*answers, None):
             reply = Reply(
-                0, question, tuple(range(5, 5 + many)), answer, tuple(range(many)), "ben", seconds=float(number)
+                0,
+                question,
+                tuple(range(5, 5 + many)),
+                answer,
+                tuple(range(many)),
+                "ben",
+                seconds=float(number),
             )
             store.add(reply)
             assert store.since(0)[-1] == ready(reply, store)
@@ -71,9 +92,12 @@ def test_what_is_unknown_stays_unknown(store):
 
 
 def test_reading_makes_no_file(tmp_path):
-    """A run that nobody judged has no judgements; the first one is seen by whoever looked before."""
+    """A run that nobody judged has no judgements.
+
+    The first one is seen by whoever looked before.
+    """
     reader = Judgements(tmp_path)
-    assert reader.since(0) == [] and not (tmp_path / FILE).exists()
+    assert reader.since(0) == [] and not (tmp_path / JUDGEMENTS_FILE).exists()
     writer = Judgements(tmp_path)
     writer.add(TRIPLET)
     assert len(reader.since(0)) == 1 and reader.counts() == {("ann", "triplet"): 1}
@@ -81,7 +105,7 @@ def test_reading_makes_no_file(tmp_path):
 
 
 def test_a_token_is_stored_once(store):
-    """A client that does not know whether it was heard says it again, and hears the same number."""
+    """A client may send a reply again: it is stored once, and the number is the same."""
     first = store.add(TRIPLET._replace(token="t1"))
     assert store.add(TRIPLET._replace(token="t2")) == 2
     assert store.add(TRIPLET._replace(token="t1", answer=2)) == first
@@ -89,13 +113,17 @@ def test_a_token_is_stored_once(store):
 
 
 def test_an_undo_is_a_row_that_names_another(store):
-    """Nothing goes; the reply stands no more, and cannot be taken back twice, nor by another rater."""
+    """Nothing goes.
+
+    The reply stands no more, and cannot be taken back twice, nor by another rater.
+    """
     number = store.add(TRIPLET)
     with pytest.raises(LookupError, match="ben has no judgement 1"):
         store.withdraw(number, "ben")
     assert store.withdraw(number, "ann") == 2
     assert [reply.question for reply in store.since(0)] == ["triplet", WITHDRAWN]
-    assert standing(store.since(0)) == [] and not store.counts() and store.raters == ["ann"]
+    assert without_withdrawn(store.since(0)) == []
+    assert not store.counts() and store.raters == ["ann"]
     for gone in (number, 2, 99):
         with pytest.raises(LookupError, match="could be taken back"):
             store.withdraw(gone, "ann")
@@ -104,7 +132,7 @@ def test_an_undo_is_a_row_that_names_another(store):
 def test_skipped_questions_are_kept_and_not_counted(store):
     """A skip is a reply without an answer."""
     store.add(TRIPLET._replace(answer=None))
-    assert len(standing(store.since(0))) == 1 and not store.counts()
+    assert len(without_withdrawn(store.since(0))) == 1 and not store.counts()
 
 
 @pytest.mark.parametrize(
@@ -121,15 +149,24 @@ def test_skipped_questions_are_kept_and_not_counted(store):
         ({"answer": "1"}, "is answered with 1 or 2"),
         ({"answer": [1]}, "is answered with 1 or 2"),
         ({"question": "ranking", "answer": (0, 1, 1)}, "is answered with 0, 1 and 2"),
-        ({"question": "rating", "ids": (1,), "order": (0,), "answer": math.nan}, "is answered with a number"),
-        ({"question": "rating", "ids": (1,), "order": (0,), "answer": 10**400}, "is answered with a number"),
-        ({"question": "label", "ids": (1,), "order": (0,), "answer": ""}, "is answered with a text"),
+        (
+            {"question": "rating", "ids": (1,), "order": (0,), "answer": math.nan},
+            "is answered with a number",
+        ),
+        (
+            {"question": "rating", "ids": (1,), "order": (0,), "answer": 10**400},
+            "is answered with a number",
+        ),
+        (
+            {"question": "label", "ids": (1,), "order": (0,), "answer": ""},
+            "is answered with a text",
+        ),
         ({"order": (0, 1)}, "each place in ids once"),
         ({"order": (0, 1, 1)}, "each place in ids once"),
         ({"rater": ""}, "rater is a text of 1 to 80"),
         ({"rater": "a\0b"}, "rater is a text"),
         ({"rater": "\ud800"}, "rater is a text"),
-        ({"rationale": "x" * (LONGEST + 1)}, "rationale is a text of 0 to 4000"),
+        ({"rationale": "x" * (LONGEST_REPLY_TEXT + 1)}, "rationale is a text of 0 to 4000"),
         ({"source": "dog"}, "source is one of person, model, rule"),
         ({"seconds": -1.0}, "seconds is a number from 0"),
         ({"seconds": math.inf}, "seconds is a number from 0"),
@@ -156,7 +193,8 @@ def test_judgements_lie_in_a_folder(tmp_path):
         "update judgements set rater = 'ben' where number = 1",
         "delete from judgements where number = 2",
         "delete from judgements where number = 1",
-        """insert into judgements select 9, question, ids, answer, "order", rater, source, seconds, rationale, at, 'x',
+        """insert into judgements select 9, question, ids, answer, "order", rater, source,
+            seconds, rationale, at, 'x',
            digest from judgements where number = 3""",
     ],
 )
@@ -166,7 +204,7 @@ def test_a_row_changed_by_another_hand_is_noticed(tmp_path, statement):
     for answer in (1, 2, 1):
         store.add(TRIPLET._replace(answer=answer))
     store.close()
-    db = sqlite3.connect(tmp_path / FILE)
+    db = sqlite3.connect(tmp_path / JUDGEMENTS_FILE)
     with db:
         db.execute(statement)
     db.close()
@@ -176,11 +214,11 @@ def test_a_row_changed_by_another_hand_is_noticed(tmp_path, statement):
 
 def test_a_file_of_another_kind_is_no_store(tmp_path):
     """Nor is one of a later version."""
-    (tmp_path / FILE).write_bytes(b"no database at all" * 100)
+    (tmp_path / JUDGEMENTS_FILE).write_bytes(b"no database at all" * 100)
     with pytest.raises(DamagedRun, match="cannot be read as judgements"):
         Judgements(tmp_path)
-    (tmp_path / FILE).unlink()
-    db = sqlite3.connect(tmp_path / FILE)
+    (tmp_path / JUDGEMENTS_FILE).unlink()
+    db = sqlite3.connect(tmp_path / JUDGEMENTS_FILE)
     db.execute("pragma user_version = 7")
     db.close()
     with pytest.raises(DamagedRun, match="version 7"):
@@ -188,7 +226,7 @@ def test_a_file_of_another_kind_is_no_store(tmp_path):
 
 
 def test_many_write_at_once(tmp_path):
-    """Threads of several stores, as of several processes: every reply is kept once, and the seals agree."""
+    """Threads write to several stores of one file: each reply is stored once, with valid seals."""
     stores = [Judgements(tmp_path) for _ in range(3)]
 
     def judge(store, who):
@@ -200,7 +238,7 @@ def test_many_write_at_once(tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     fresh = Judgements(tmp_path)
     assert len(fresh.since(0)) == len({reply.token for reply in fresh.since(0)}) == 120
     for store in (fresh, *stores):
@@ -210,7 +248,7 @@ def test_many_write_at_once(tmp_path):
 def test_nothing_acknowledged_is_lost_in_a_kill(tmp_path):
     """A process that writes as fast as it can is killed; what it said it kept is there."""
     script = (
-        "import sys; from qdkit.judgements import Judgements, Reply\n"
+        "import sys; from qdkit.runs.judgements import Judgements, Reply\n"
         "store = Judgements(sys.argv[1])\n"
         "while True: print(store.add(Reply(0, 'pair', (1, 2), 0, (0, 1), 'ann')), flush=True)"
     )
@@ -227,14 +265,18 @@ def test_nothing_acknowledged_is_lost_in_a_kill(tmp_path):
         store.close()
 
 
-plain_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+plain_texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30
+)
 
 
 @st.composite
 def replies(draw):
     question = draw(st.sampled_from([*ANSWERS]))
     many = QUESTIONS[question][0]
-    answers = plain_texts.filter(bool) if question == "label" else st.sampled_from(ANSWERS[question])
+    answers = (
+        plain_texts.filter(bool) if question == "label" else st.sampled_from(ANSWERS[question])
+    )
     return Reply(
         0,
         question,
@@ -253,24 +295,35 @@ def replies(draw):
 def test_files_are_read_back_as_they_were_written(ending, tmp_path_factory, made):
     """Whatever texts they hold."""
     folder = tmp_path_factory.mktemp("files")
-    write(made, folder / f"judgements.{ending}")
-    assert read(folder / f"judgements.{ending}") == made
+    write_replies(made, folder / f"judgements.{ending}")
+    assert read_replies(folder / f"judgements.{ending}") == made
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_a_store_travels_with_what_was_taken_back(tmp_path, ending):
-    """Into another run's store after other rows, where numbers differ; and a second time nothing is new."""
+    """Into another run's store after other rows, where numbers differ.
+
+    And a second time nothing is new.
+    """
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir(), here.mkdir()
     one, other = Judgements(there), Judgements(here)
     for token in ("a", None, "b"):
         one.add(TRIPLET._replace(token=token))
     one.withdraw(1, "ann")
-    other.add(TRIPLET._replace(rater="cleo")), other.add(TRIPLET._replace(rater="cleo")), other.withdraw(1, "cleo")
-    write(one.since(0), tmp_path / f"out.{ending}")
-    assert other.extend(read(tmp_path / f"out.{ending}")) == 4
-    assert other.extend(read(tmp_path / f"out.{ending}")) == 0
-    assert [(r.rater, r.number) for r in standing(other.since(0))] == [("cleo", 2), ("ann", 5), ("ann", 6)]
+    (
+        other.add(TRIPLET._replace(rater="cleo")),
+        other.add(TRIPLET._replace(rater="cleo")),
+        other.withdraw(1, "cleo"),
+    )
+    write_replies(one.since(0), tmp_path / f"out.{ending}")
+    assert other.extend(read_replies(tmp_path / f"out.{ending}")) == 4
+    assert other.extend(read_replies(tmp_path / f"out.{ending}")) == 0
+    assert [(r.rater, r.number) for r in without_withdrawn(other.since(0))] == [
+        ("cleo", 2),
+        ("ann", 5),
+        ("ann", 6),
+    ]
     one.close(), other.close()
 
 
@@ -278,35 +331,61 @@ def test_no_cell_is_a_formula(tmp_path):
     """What a spreadsheet would run is written behind an apostrophe; numbers stay numbers."""
     texts = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\r=1", "'quoted"]
     rated = [Reply(0, "rating", (1,), -1.5, (0,), "ann", rationale=text) for text in texts]
-    write(rated, tmp_path / "out.csv")
+    write_replies(rated, tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(newline="") as file:
         cells = [(row["answer"], row["rationale"]) for row in csv.DictReader(file)]
     assert cells == [("-1.5", f"'{text}") for text in texts]
-    assert [reply.rationale for reply in read(tmp_path / "out.csv")] == texts
+    assert [reply.rationale for reply in read_replies(tmp_path / "out.csv")] == texts
 
 
 def test_a_file_by_hand_needs_few_columns(tmp_path):
     """Question, ids, answer, order and rater: the others have what `Reply` has without them."""
-    (tmp_path / "hand.csv").write_text("question,ids,answer,order,rater\npair,3 8,0.5,1 0,ann\nlabel,3,sad,0,ann\n")
-    pair, label = read(tmp_path / "hand.csv")
+    (tmp_path / "hand.csv").write_text(
+        "question,ids,answer,order,rater\npair,3 8,0.5,1 0,ann\nlabel,3,sad,0,ann\n"
+    )
+    pair, label = read_replies(tmp_path / "hand.csv")
     assert (pair.ids, pair.answer, pair.order, label.answer) == ((3, 8), 0.5, (1, 0), "sad")
 
 
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("a.csv", "question,ids,answer,order,rater\npair,3 8,7,1 0,ann\n", "row 1 of .* a pair is answered with 0, 1"),
-        ("a.csv", "question,ids,answer,order,rater\npair,3 8,0,1 0,a\npair,x,0,1 0,a\n", "row 2 of .* no judgement"),
-        ("a.csv", "question,ids,order,rater\npair,3 8,1 0,ann\n", "row 1 of .* there is no 'answer'"),
-        ("a.csv", "question,ids,answer,order,rater\npair,3 8\n", "row 1 of .* more or fewer cells"),
+        (
+            "a.csv",
+            "question,ids,answer,order,rater\npair,3 8,7,1 0,ann\n",
+            "row 1 of .* a pair is answered with 0, 1",
+        ),
+        (
+            "a.csv",
+            "question,ids,answer,order,rater\npair,3 8,0,1 0,a\npair,x,0,1 0,a\n",
+            "row 2 of .* no judgement",
+        ),
+        (
+            "a.csv",
+            "question,ids,order,rater\npair,3 8,1 0,ann\n",
+            "row 1 of .* there is no 'answer'",
+        ),
+        (
+            "a.csv",
+            "question,ids,answer,order,rater\npair,3 8\n",
+            "row 1 of .* more or fewer cells",
+        ),
         ("a.jsonl", "{}\n", "row 1 of .* there is no 'answer'"),
         ("a.jsonl", "[1]\n", "row 1 of .* no judgement"),
         ("a.jsonl", "[" * 100_000, "row 1 of .* no judgement"),
         ("a.jsonl", said('"number": Infinity'), "row 1 of .* no judgement"),
         ("a.jsonl", said(f'"seconds": 1{"0" * 400}'), "row 1 of .* seconds is a number from 0"),
         ("a.jsonl", said('"order": "012"'), "row 1 of .* order has each place in ids once"),
-        ("a.jsonl", said('"order": ["0", "1", "2"]'), "row 1 of .* order has each place in ids once"),
-        ("a.jsonl", said('"question": "ranking", "answer": ["0", "1", "2"]'), "row 1 of .* answered with 0, 1 and 2"),
+        (
+            "a.jsonl",
+            said('"order": ["0", "1", "2"]'),
+            "row 1 of .* order has each place in ids once",
+        ),
+        (
+            "a.jsonl",
+            said('"question": "ranking", "answer": ["0", "1", "2"]'),
+            "row 1 of .* answered with 0, 1 and 2",
+        ),
         (
             "a.jsonl",
             said(r'"question": "label", "ids": [1], "order": [0], "answer": "\ud800"'),
@@ -320,7 +399,7 @@ def test_what_is_no_judgement_is_not_read(tmp_path, name, text, sentence):
     """The row is named, and what is wrong with it."""
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=sentence):
-        read(tmp_path / name)
+        read_replies(tmp_path / name)
 
 
 def test_an_import_is_whole_or_not_at_all(store):
@@ -348,7 +427,9 @@ def test_what_is_no_database_is_not_held_open(tmp_path, monkeypatch):
     """The connection that found it out is closed."""
     (tmp_path / "run.db").write_bytes(b"not a database, and longer than the header of one " * 9)
     opened, connect_to = [], sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(connect_to(*a, **k)) or opened[-1])
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *a, **k: opened.append(connect_to(*a, **k)) or opened[-1]
+    )
     with pytest.raises(DamagedRun):
         connect(tmp_path / "run.db")
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):

@@ -1,4 +1,4 @@
-"""Keys whose random numbers are made sooner: the same bits as jax's, in every way they are asked for."""
+"""Fast keys give the same random bits as jax's, in every use."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qdkit import keys
-from qdkit.elites import double
-from qdkit.keys import quick, usual
+from qdkit.core import prng as keys
+from qdkit.core.elites import double
+from qdkit.core.prng import fast_key, standard_key
 
 MADE = {
     "split": jax.random.split,
@@ -27,7 +27,9 @@ MADE = {
     "randint": lambda key: jax.random.randint(key, (11,), 0, 77),
     "permutation": lambda key: jax.random.permutation(key, 20),
     "categorical": lambda key: jax.random.categorical(key, jnp.zeros(4), shape=(6,)),
-    "many keys": lambda key: jax.vmap(lambda key: jax.random.normal(key, (3,)))(jax.random.split(key, 4)),
+    "many keys": lambda key: jax.vmap(lambda key: jax.random.normal(key, (3,)))(
+        jax.random.split(key, 4)
+    ),
     "many numbers": lambda key: jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(5)),
     "rows of keys": lambda key: jax.vmap(jax.vmap(jax.random.bits))(jax.random.split(key, (2, 3))),
     "no keys": lambda key: jax.vmap(jax.random.bits)(jax.random.split(key, 0)),
@@ -38,76 +40,77 @@ MADE = {
 }
 
 
-def plain(made):
-    """Its arrays, keys as the numbers they are."""
+def plain(value):
+    """Returns its arrays, keys as their data."""
     data = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-    return [np.asarray(data(x)) for x in jax.tree.leaves(made)]
+    return [np.asarray(data(x)) for x in jax.tree.leaves(value)]
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_what_is_made_of_a_quick_key_is_what_jax_makes(name):
-    """Bit for bit, of several seeds and in both precisions."""
+def test_a_fast_key_gives_the_same_numbers_as_a_key_of_jax(name):
+    """They are equal bit for bit, for several seeds and in both precisions."""
     make = jax.jit(MADE[name])
     for seed in (0, 1, 2**31 - 1):
         for precision in (nullcontext, double):
             with precision():
                 key = jax.random.key(seed)
-                for ours, theirs in zip(plain(make(quick(key))), plain(make(key)), strict=True):
+                for ours, theirs in zip(plain(make(fast_key(key))), plain(make(key)), strict=True):
                     assert ours.dtype == theirs.dtype
                     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_numbers_of_64_bits_too():
-    """Where jax computes in double precision."""
+def test_numbers_of_64_bits_are_equal():
+    """In double precision."""
     with double():
         key = jax.random.key(3)
         for make in (
             lambda key: jax.random.bits(key, (5,), jnp.uint64),
             lambda key: jax.random.normal(key, (5,), float),
         ):
-            np.testing.assert_array_equal(make(quick(key)), make(key))
+            np.testing.assert_array_equal(make(fast_key(key)), make(key))
 
 
-def test_the_hash_is_that_of_its_authors():
-    """Known answers of Random123 for Threefry-2x32 with 20 rounds: all zeros, all ones, and digits of pi."""
+def test_the_hash_equals_the_known_answers_of_random123():
+    """Threefry-2x32 with 20 rounds, for all zeros, all ones, and digits of pi."""
     for counter, key, expected in [
         ((0x00000000, 0x00000000), (0x00000000, 0x00000000), (0x6B200159, 0x99BA4EFE)),
         ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
         ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
     ]:
-        made = keys.threefry(np.array(key, np.uint32), *np.array(counter, np.uint32))
-        assert tuple(map(int, made)) == expected
+        result = keys.threefry(np.array(key, np.uint32), *np.array(counter, np.uint32))
+        assert tuple(map(int, result)) == expected
 
 
-def test_back_it_is_jax_own():
-    """Also within a compiled function; and a key of jax's stays what it is."""
+def test_a_standard_key_is_a_key_of_jax():
+    """Also within a compiled function; a key of jax is returned unchanged."""
     key = jax.random.key(5)
-    for other in (usual(quick(key)), jax.jit(lambda key: usual(quick(key)))(key), usual(key)):
+    compiled = jax.jit(lambda key: standard_key(fast_key(key)))
+    for other in (standard_key(fast_key(key)), compiled(key), standard_key(key)):
         assert other.dtype == key.dtype
         np.testing.assert_array_equal(jax.random.key_data(other), jax.random.key_data(key))
 
 
-def test_it_is_the_same_key():
-    """Its numbers are those of jax's, so that generators of numpy made from it are the same; and twice is once."""
+def test_a_fast_key_has_the_data_of_its_key():
+    """So generators of numpy made from it are the same. `fast_key` changes no fast key."""
     key = jax.random.key(5)
-    for other in (quick(key), quick(quick(key))):
-        assert other.dtype == quick(key).dtype != key.dtype
+    for other in (fast_key(key), fast_key(fast_key(key))):
+        assert other.dtype == fast_key(key).dtype != key.dtype
         np.testing.assert_array_equal(jax.random.key_data(other), jax.random.key_data(key))
 
 
-def test_another_generator_stays_what_it_is():
-    """One that the user chose, jax's own elsewhere than on a CPU, and the older way to count."""
+def test_a_key_of_another_generator_does_not_change():
+    """The generator of a user, jax's own on other devices, and the older way to count."""
     key = jax.random.key(0, impl="rbg")
-    assert quick(key) is key
+    assert fast_key(key) is key
     key = jax.random.key(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "default_backend", lambda: "gpu")
-        assert quick(key) is key
+        assert fast_key(key) is key
     with jax.threefry_partitionable(False):
-        assert quick(key) is key
+        assert fast_key(key) is key
 
 
-def test_more_numbers_than_it_counts_are_refused():
-    """At most 2**32 at once."""
+def test_more_than_2_to_the_32_numbers_are_refused():
     with pytest.raises(ValueError, match=r"at most 2\*\*32"):
-        jax.jit(lambda key: jax.random.bits(key, (2**16, 2**16))).lower(quick(jax.random.key(0)))
+        bits = jax.jit(lambda key: jax.random.bits(key, (2**16, 2**16)))
+        bits.lower(fast_key(jax.random.key(0)))

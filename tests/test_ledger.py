@@ -1,4 +1,7 @@
-"""The run on disk: killed at any moment, damaged, edited, shared; and read without this library."""
+"""The run on disk: killed at any moment, damaged, edited, shared.
+
+And read without this library.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,21 @@ import pandas
 import pytest
 
 import qdkit
-from qdkit import ledger
 from qdkit.archives import Grid
-from qdkit.ledger import DamagedRun
+from qdkit.runs import ledger
+from qdkit.runs.ledger import DamagedRun
 
-from .worlds import BOX, Jitter, Points, points, texts
+from .worlds import BOX, Jitter, Points, points, search_of, texts
 
 STEPS = 12
 
 
 def killed(path, moment, world="points", **settings):
-    """Runs a search in its own process, which kills itself at its `moment`-th write to the ledger."""
+    """Runs a search in a process that kills itself at its `moment`-th write to the ledger."""
     script = f"""
 import os, signal
 from tests.worlds import {world}
-from qdkit.ledger import Ledger
+from qdkit.runs.ledger import Ledger
 writes = 0
 def kill(_=None, original=Ledger._writing):
     global writes
@@ -40,14 +43,20 @@ Ledger._writing = kill
 {world}(run={str(path)!r}, **{settings!r}).run({STEPS}, progress=False)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=Path(__file__).parent.parent, capture_output=True, text=True
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == -9, done.stderr
 
 
 def went_on(make, path):
     with make(run=path, resume=True) as search:
-        search.run(STEPS - len(search.commits), progress=False) if len(search.commits) < STEPS else None
+        search.run(STEPS - len(search.commits), progress=False) if len(
+            search.commits
+        ) < STEPS else None
         return search.ledger.dump()
 
 
@@ -58,7 +67,7 @@ def undisturbed():
 
 @pytest.mark.parametrize("moment", [2, 7])
 def test_a_run_killed_with_kill_9_goes_on_to_the_same_end(tmp_path, undisturbed, moment):
-    """What was committed is not evaluated again, and the end is that of a run that was not killed."""
+    """Committed batches are not evaluated again, and the run equals an uninterrupted one."""
     killed(tmp_path / "run", moment)
     assert went_on(points, tmp_path / "run") == undisturbed
 
@@ -72,7 +81,9 @@ def test_a_run_stopped_anywhere_evaluates_nothing_twice(tmp_path, undisturbed):
             counted.append(len(genomes))
             return super().evaluate(genomes)
 
-    make = lambda **place: qdkit.Search(Counted(), Grid((5, 5), BOX), Jitter(), batch=8, seed=3, **place)
+    make = lambda **place: search_of(
+        Counted(), Grid((5, 5), BOX), Jitter(), batch=8, seed=3, **place
+    )
     for done in range(1, STEPS):
         path = tmp_path / str(done)
         with make(run=path) as search:
@@ -117,9 +128,13 @@ def test_a_run_whose_first_candidates_failed_goes_on(tmp_path):
     class Half(Points):
         def evaluate(self, genomes):
             ok = genomes[:, 0] < 0.5
-            return qdkit.Evaluation(genomes.sum(1), genomes[:, :2], outcome=np.where(ok, "ok", "failed"))
+            return qdkit.Evaluation(
+                genomes.sum(1), genomes[:, :2], outcome=np.where(ok, "ok", "failed")
+            )
 
-    half = lambda **settings: qdkit.Search(Half(), Grid((5, 5), BOX), Jitter(), batch=1, run=tmp_path, **settings)
+    half = lambda **settings: search_of(
+        Half(), Grid((5, 5), BOX), Jitter(), batch=1, run=tmp_path, **settings
+    )
     with half() as search:
         search.run(18, progress=False)
         assert np.isnan(search.commits[0].best)
@@ -128,20 +143,24 @@ def test_a_run_whose_first_candidates_failed_goes_on(tmp_path):
 
 
 def test_an_operator_that_came_out_otherwise_is_noticed(tmp_path):
-    """Randomness from elsewhere than the key would make another run, which is said instead of done."""
+    """Randomness from elsewhere than the key raises an error instead of making another run."""
 
     class Restless(Jitter):
         def propose(self, key, context, n):
-            return qdkit.Proposal.of(np.random.default_rng().random((n, 2)), self.name, context.parents)
+            return qdkit.Proposal.of(
+                np.random.default_rng().random((n, 2)), self.name, context.parents
+            )
 
-    make = lambda **place: qdkit.Search(Points(), Grid((5, 5), BOX), Restless(), batch=8, **place)
+    make = lambda **place: search_of(Points(), Grid((5, 5), BOX), Restless(), batch=8, **place)
     make(run=tmp_path / "run").run(4, progress=False).close()
-    with pytest.raises(RuntimeError, match=r"step 2 of .* comes out with other candidates than recorded"):
+    with pytest.raises(
+        RuntimeError, match=r"step 2 of .* comes out with other candidates than recorded"
+    ):
         make(run=tmp_path / "run", resume=True)
 
 
 def test_a_run_that_has_no_step_yet_is_gone_on_with_as_it_began(tmp_path):
-    """What a run was made to search holds from its first moment, and so does the goal it was given."""
+    """The settings of a run and its goal are on disk from its first moment."""
     killed(tmp_path / "run", 3, "texts", in_flight=2)  # after the goal, before the first step
     with pytest.raises(ValueError, match="seed = 3, and this search 4"):
         texts(run=tmp_path / "run", resume=True, seed=4, in_flight=2)
@@ -172,10 +191,12 @@ def test_a_run_with_nan_in_a_genome_or_fewer_parents_than_columns_goes_on(tmp_pa
         name = "alone"
 
         def propose(self, key, context, n):
-            nobody = np.full(n, qdkit.types.NOBODY)
-            return qdkit.Proposal(context.parents.genome, np.stack([nobody, context.parents.id], 1), [self.name] * n)
+            nobody = np.full(n, qdkit.core.types.NO_CANDIDATE)
+            return qdkit.Proposal(
+                context.parents.genome, np.stack([nobody, context.parents.id], 1), [self.name] * n
+            )
 
-    make = lambda **place: qdkit.Search(Holed(3), Grid((5, 5), BOX), Alone(), batch=8, **place)
+    make = lambda **place: search_of(Holed(3), Grid((5, 5), BOX), Alone(), batch=8, **place)
     make(run=tmp_path / "run").run(STEPS - 2, progress=False).close()
     assert went_on(make, tmp_path / "run") == make().run(STEPS, progress=False).ledger.dump()
 
@@ -227,7 +248,7 @@ def test_a_file_that_is_no_run_is_refused_in_a_sentence(tmp_path):
 
 
 def test_a_half_written_picture_of_the_elites_does_no_harm(tmp_path):
-    """`elites.npz` is a copy: damaged or gone, the run is whole, and the next end writes it anew."""
+    """`elites.npz` is a copy: a run without it is complete, and its next end writes it again."""
     path = tmp_path / "run"
     points(run=path).run(4, progress=False).close()
     (path / "elites.npz").write_bytes(b"PK\x03\x04 half")
@@ -248,8 +269,13 @@ def test_an_unwritable_folder_is_refused_and_nothing_stays_behind(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room(tmp_path, undisturbed):
-    """The step that could not be written did not happen; the error says so; nothing before it is lost."""
+def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room(
+    tmp_path, undisturbed
+):
+    """The step that could not be written did not happen; the error says so.
+
+    Nothing before it is lost.
+    """
     search = points(run=tmp_path / "run").run(3, progress=False)
     search.ledger._db.execute("pragma max_page_count = 1")  # what SQLite does on a full disk
     with pytest.raises(OSError, match=r"cannot be written: database or disk is full.*resume"):
@@ -260,7 +286,7 @@ def test_a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room(tmp
 
 @pytest.mark.parametrize("settings", [{}, {"in_flight": 2, "ahead": 3}])
 def test_a_step_that_could_not_be_committed_is_committed_by_the_next_run(tmp_path, settings):
-    """After a full disk or Ctrl-C amid a commit, the same search goes on as if nothing had been."""
+    """After a full disk or Ctrl-C during a commit, the same search continues unchanged."""
     search = points(run=tmp_path / "run", **settings).run(3, progress=False)
     search.ledger._db.execute("pragma max_page_count = 1")
     with pytest.raises(OSError, match="cannot be written"):
@@ -275,7 +301,9 @@ def test_a_step_that_could_not_be_committed_is_committed_by_the_next_run(tmp_pat
 def test_a_run_that_could_not_be_made_leaves_no_half_of_one(tmp_path, monkeypatch):
     """Once there is room, the same folder takes the run."""
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "VERSION", "no number")  # the last statement but one that makes a run
+        patch.setattr(
+            ledger, "VERSION", "no number"
+        )  # the last statement but one that makes a run
         with pytest.raises(OSError, match="cannot be written"):
             points(run=tmp_path / "run")
     points(run=tmp_path / "run").run(1, progress=False).close()
@@ -283,7 +311,7 @@ def test_a_run_that_could_not_be_made_leaves_no_half_of_one(tmp_path, monkeypatc
 
 def test_elites_that_cannot_be_written_are_a_warning(tmp_path):
     """They are a copy; the error that matters on a full disk is that of the ledger."""
-    (tmp_path / "run" / "elites.npz.part").mkdir(parents=True)
+    (tmp_path / "run" / "elites.npz").mkdir(parents=True)
     with pytest.warns(UserWarning, match=r"elites.npz is not up to date, it cannot be written"):
         points(run=tmp_path / "run").run(2, progress=False).close()
     assert qdkit.load(tmp_path / "run").summary()["steps"] == 2
@@ -298,11 +326,13 @@ def test_a_killed_run_is_read_whole_where_nothing_can_be_written(tmp_path, monke
 
 @pytest.mark.parametrize("make", [points, texts])
 def test_a_loaded_run_is_the_run(tmp_path, make):
-    """Elites, summary, history and tables of a run on disk are those of the search that made it."""
+    """Elites, summary, history and tables of a run on disk equal those of its search."""
     search = make(run=tmp_path / "run").run(STEPS, progress=False)
     run = qdkit.load(tmp_path / "run")
     for column in ("objective", "descriptor"):
-        assert np.array_equal(getattr(run.elites, column), getattr(search.elites, column), equal_nan=True)
+        assert np.array_equal(
+            getattr(run.elites, column), getattr(search.elites, column), equal_nan=True
+        )
     assert np.array_equal(run.elites.payload["id"], search.elites.payload["id"])
     assert run.summary() == search.summary() and run.best.id == search.best.id
     pandas.testing.assert_frame_equal(run.elites_frame(), search.elites_frame())
@@ -311,7 +341,7 @@ def test_a_loaded_run_is_the_run(tmp_path, make):
 
 
 def test_a_run_is_read_without_this_library(tmp_path):
-    """`sqlite3` and pandas read the tables as they are, and a numeric genome is the bytes of its array."""
+    """`sqlite3` and pandas read the tables; a numeric genome is the bytes of its array."""
     search = points(run=tmp_path / "run").run(3, progress=False)
     with sqlite3.connect(tmp_path / "run" / "run.db") as db:
         frame = pandas.read_sql("select * from candidates", db)
@@ -322,14 +352,16 @@ def test_a_run_is_read_without_this_library(tmp_path):
 
 def test_nothing_in_a_run_is_executed(tmp_path):
     """A run that names code gets None in its place."""
-    search = qdkit.Search(Points(), Grid((5, 5), BOX), Jitter(), run=tmp_path / "run").run(1, progress=False)
+    search = qdkit.Search(Points(), Grid((5, 5), BOX), Jitter(), folder=tmp_path / "run").run(
+        1, progress=False
+    )
     search.close()
     run = qdkit.load(tmp_path / "run")
     assert run.domain is None and run.archive == Grid((5, 5), BOX)
-    from qdkit.catalog import rebuilt
+    from qdkit.runs.parts import rebuild
 
-    assert rebuilt({"is": "os:system", "with": {"command": "true"}}) is None
-    assert rebuilt({"is": "qdkit.archives.grid:math", "with": {}}) is None
+    assert rebuild({"is": "os:system", "with": {"command": "true"}}) is None
+    assert rebuild({"is": "qdkit.archives.grid:math", "with": {}}) is None
 
 
 def test_a_step_is_read_without_a_scan_of_the_run(tmp_path):
@@ -340,11 +372,16 @@ def test_a_step_is_read_without_a_scan_of_the_run(tmp_path):
         assert ledger.batch(2).id.tolist() == list(range(16, 24))
         ledger._db.set_trace_callback(None)
         plans = [row[3] for row in ledger._read(f"explain query plan {asked[0]}")]
-    assert any("candidates" in plan for plan in plans) and not any("SCAN" in plan for plan in plans)
+    assert any("candidates" in plan for plan in plans) and not any(
+        "SCAN" in plan for plan in plans
+    )
 
 
 def test_answers_that_come_while_the_disk_is_busy_share_a_transaction(tmp_path):
-    """One transaction for all that wait, on disk when `keep` returns; one that cannot be written fails alone."""
+    """One transaction for all that wait, on disk when `keep` returns.
+
+    One that cannot be written fails alone.
+    """
     with texts(run=tmp_path / "run") as search:
         ledger, begun, failed = search.ledger, [], []
         ledger.keep(0, 0, {}, {"text": "the first"}, 0.0)
@@ -360,23 +397,31 @@ def test_answers_that_come_while_the_disk_is_busy_share_a_transaction(tmp_path):
             with ledger._lock:  # as it is while a transaction goes to the disk
                 for thread in threads:
                     thread.start()
-                while len(ledger._waiting) < len(threads):
+                while len(ledger._pending) < len(threads):
                     threading.Event().wait(0.001)
             for thread in threads:
-                thread.join()
+                thread.join(60)
 
-        ledger._db.set_trace_callback(lambda statement: begun.append(statement) if "begin" in statement else None)
+        ledger._db.set_trace_callback(
+            lambda statement: begun.append(statement) if "begin" in statement else None
+        )
         kept_at_once(range(1, 9))
         assert begun == ["begin immediate"] and not failed
         kept_at_once([9, 0, 10])  # call 0 of task 0 is there already
         assert [task for task, _ in failed] == [0] and "unique" in failed[0][1].lower()
     with contextlib.closing(sqlite3.connect(tmp_path / "run" / "run.db")) as file:
-        assert file.execute("select task from answers order by task").fetchall() == [(i,) for i in range(11)]
+        assert file.execute("select task from answers order by task").fetchall() == [
+            (i,) for i in range(11)
+        ]
 
 
 def test_genomes_of_json_and_bytes_come_back_as_they_were():
     """A program is a mapping of paths to texts, and bytes are bytes."""
-    for genomes in ([{"main.py": "x = 1", "b/c.py": ""}], [b"\x00\xff", b""], [[1, 2.5, None, "a"]]):
+    for genomes in (
+        [{"main.py": "x = 1", "b/c.py": ""}],
+        [b"\x00\xff", b""],
+        [[1, 2.5, None, "a"]],
+    ):
 
         class Given:
             def seeds(self, key, n, genomes=genomes):
@@ -400,7 +445,7 @@ def test_genomes_of_json_and_bytes_come_back_as_they_were():
     ],
 )
 def test_genomes_have_one_form_from_the_start(tmp_path, seeds, kept):
-    """What Python spells otherwise than the ledger is the same genome, and its run can be gone on with."""
+    """A genome that Python and JSON write differently is the same, and its run can be resumed."""
 
     class Given:
         def seeds(self, key, n):
@@ -418,7 +463,7 @@ def test_genomes_have_one_form_from_the_start(tmp_path, seeds, kept):
                 seeds[:1] * n if isinstance(seeds, list) else ["rose"] * n, "same", context.parents
             )
 
-    make = lambda **place: qdkit.Search(Given(), Grid((2, 2), BOX), Same(), batch=4, **place)
+    make = lambda **place: search_of(Given(), Grid((2, 2), BOX), Same(), batch=4, **place)
     make(run=tmp_path / "run").run(STEPS - 2, progress=False).close()
     assert qdkit.load(tmp_path / "run").ledger.batch(0).genome == kept
     assert went_on(make, tmp_path / "run") == make().run(STEPS, progress=False).ledger.dump()
@@ -426,7 +471,9 @@ def test_genomes_have_one_form_from_the_start(tmp_path, seeds, kept):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("moment", range(2, 14))
-@pytest.mark.parametrize(("world", "settings"), [("points", {}), ("texts", {"in_flight": 4, "ahead": 6})])
+@pytest.mark.parametrize(
+    ("world", "settings"), [("points", {}), ("texts", {"in_flight": 4, "ahead": 6})]
+)
 def test_soak_killed_at_every_write(tmp_path, moment, world, settings):
     """The same at every write of the ledger, with steps in flight too."""
     make = {"points": points, "texts": texts}[world]
@@ -438,22 +485,27 @@ def test_soak_killed_at_every_write(tmp_path, moment, world, settings):
 
 @pytest.mark.parametrize("ending", ["search.close()", "raise SystemExit"])
 def test_a_run_that_ends_while_calls_come_in_does_not_crash(tmp_path, ending):
-    """Threads that bring answers when the run is closed, or the process ends, get an error and nothing worse."""
+    """Threads with answers for a closed run, or at the end of the process, get an error."""
     script = f"""
 import threading
 from tests.worlds import points
 search = points(run={str(tmp_path / "run")!r}).run(2, progress=False)
 started = threading.Barrier(9)
 def bring(task):
-    started.wait()
+    started.wait(60)
     for call in range(1000):
         search.ledger.keep(100 + task, call, {{}}, {{}}, 0.0)
 threading.excepthook = lambda error: None
 for task in range(8):
     threading.Thread(target=bring, args=(task,), daemon=True).start()
-started.wait()
+started.wait(60)
 {ending}
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent.parent, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert qdkit.load(tmp_path / "run").summary()["evaluations"] == 16

@@ -1,4 +1,4 @@
-"""Judges without a model: syllables, rhymes, forms of verse, feeling, readability, repetition and poles."""
+"""Judges without a model: syllables, rhymes, verse, sentiment, readability, repetition, poles."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qdkit.core.types import Batch, Proposal
 from qdkit.feedback import (
     FORMS,
     Form,
@@ -22,16 +23,18 @@ from qdkit.feedback import (
     repetition,
     sentiment,
 )
-from qdkit.feedback.sounds import beats, ending, rhyme, syllables
+from qdkit.feedback.pronunciation import line_syllables, rhyme_sound, rhymes, syllables
 from qdkit.llm import Embedder
 from qdkit.testing import ModelServer
-from qdkit.types import Batch, Proposal
 
 KEY = jax.random.key(0)
 COUNTED = {
-    1: "the sea stone moved walked breathed eyes love leaves night through strength world cried tombs scarce dreamed",
-    2: "ocean table ended wanted silent river little apple roses houses lion poem churches lonely being hopeful quiet",
-    3: "beautiful melody memory eternal remember radiant another library glorious innocent furious immortal",
+    1: "the sea stone moved walked breathed eyes love leaves night through strength world cried "
+    "tombs scarce dreamed",
+    2: "ocean table ended wanted silent river little apple roses houses lion poem churches lonely "
+    "being hopeful quiet",
+    3: "beautiful melody memory eternal remember radiant another library glorious innocent "
+    "furious immortal",
     4: "melancholy imagining eternity mysterious experience everlasting",
 }
 HAIKU = "An old silent pond\nA frog jumps into the pond\nSplash silence again"
@@ -72,7 +75,9 @@ The guests are met, the feast is set:
 May'st hear the merry din."""  # Samuel Taylor Coleridge, The Rime of the Ancient Mariner (1798)
 POEMS = {"haiku": HAIKU, "limerick": LIMERICK, "sonnet": SONNET, "hymn": HYMN, "ballad": BALLAD}
 words = st.lists(
-    st.sampled_from(["love", "death", "sea", "night", "stone", "a", "the", "grace", "light", "of"]),
+    st.sampled_from(
+        ["love", "death", "sea", "night", "stone", "a", "the", "grace", "light", "of"]
+    ),
     min_size=1,
     max_size=8,
 )
@@ -85,8 +90,10 @@ def values(judge, *genomes):
 
 @pytest.mark.parametrize("count", COUNTED)
 def test_syllables_are_counted_by_spelling(count):
-    """Silent letters, endings and pairs of vowels, on words as poems use them."""
-    assert {word: syllables(word) for word in COUNTED[count].split()} == dict.fromkeys(COUNTED[count].split(), count)
+    """Words as poems use them, with silent letters, endings and pairs of vowels."""
+    assert {word: syllables(word) for word in COUNTED[count].split()} == dict.fromkeys(
+        COUNTED[count].split(), count
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,8 +107,8 @@ def test_syllables_are_counted_by_spelling(count):
     ],
 )
 def test_a_line_has_the_syllables_of_its_words(line, count):
-    """Known lines; figures and marks have none."""
-    assert beats(line) == count
+    """Figures and marks have none."""
+    assert line_syllables(line) == count
 
 
 @pytest.mark.parametrize(
@@ -120,26 +127,29 @@ def test_a_line_has_the_syllables_of_its_words(line, count):
     ],
 )
 def test_endings_that_sound_alike_rhyme(pair):
-    """Other spellings of one sound rhyme."""
-    assert rhyme(*pair.split())
+    """Different spellings of one sound rhyme."""
+    assert rhymes(*pair.split())
 
 
-@pytest.mark.parametrize("pair", ["night day", "sea stone", "love moon", "rain bread", "fine been", "sea sea", " ,a"])
+@pytest.mark.parametrize(
+    "pair", ["night day", "sea stone", "love moon", "rain bread", "fine been", "sea sea", " ,a"]
+)
 def test_other_endings_and_the_same_word_do_not_rhyme(pair):
     """A word with itself is no rhyme, nor is a line without words."""
-    assert not rhyme(*pair.split(" ", 1))
-    assert ending("...") == ""
+    assert not rhymes(*pair.split(" ", 1))
+    assert rhyme_sound("...") == ""
 
 
 @pytest.mark.parametrize("name", POEMS)
-def test_a_poem_is_of_its_form(name):
+def test_a_poem_keeps_its_form(name):
     """Known poems keep their own form nearly in full, and no other better."""
-    assert closest_form(POEMS[name]) == name and FORMS[name](POEMS[name]) > 0.85  # Lear repeats his first rhyme
+    # Lear repeats his first rhyme, so the degree is below 1.
+    assert closest_form(POEMS[name]) == name and FORMS[name](POEMS[name]) > 0.85
 
 
 @pytest.mark.parametrize("name", POEMS)
 def test_a_poem_loses_its_form_with_its_lines(name):
-    """Each line that is taken away or added makes it less."""
+    """The degree falls with each line that is missing or added."""
     lines = POEMS[name].splitlines()
     degrees = [FORMS[name]("\n".join(lines[:n])) for n in range(len(lines), len(lines) // 2, -1)]
     assert all(a > b for a, b in itertools.pairwise(degrees))
@@ -148,7 +158,7 @@ def test_a_poem_loses_its_form_with_its_lines(name):
 
 @given(texts)
 def test_degrees_lie_between_0_and_1(text):
-    """Whatever the text; and blank lines do not count."""
+    """That holds for any text; blank lines do not count."""
     degrees = [form(text) for form in FORMS.values()]
     assert all(0 <= degree <= 1 for degree in degrees) and form_kept(text) == max(degrees)
     assert degrees == [form(text.replace("\n", "\n\n") + "\n") for form in FORMS.values()]
@@ -156,7 +166,7 @@ def test_degrees_lie_between_0_and_1(text):
 
 
 def test_a_form_counts_lines_beats_and_rhymes():
-    """By hand: a couplet of 4 syllables each, of which one line is 2 too long, and the rhyme is missing."""
+    """By hand: a couplet of 4 syllables a line, with a line 2 too long and no rhyme."""
     couplet = Form(((4, 4), (4, 4)), ("aa",))
     assert couplet("a stone of white\na sea of night") == 1
     assert couplet("a stone of white\na sea of cold and wind") == pytest.approx((1 + 0.5) / 2 / 2)
@@ -176,53 +186,70 @@ def test_a_form_counts_lines_beats_and_rhymes():
         ("", 0),
     ],
 )
-def test_feeling_is_read_from_words(text, sign):
-    """Glad, sad, turned round by a not, or neither."""
+def test_sentiment_is_read_from_words(text, sign):
+    """It is glad, sad, negated by a "not", or neither."""
     assert np.sign(sentiment(text)) == sign and -1 < sentiment(text) < 1
 
 
-def test_more_and_stronger_words_say_more():
-    """Very weighs more, and two words more than one."""
-    assert sentiment("a very happy day") > sentiment("a happy day") and sentiment("joy and song") > sentiment("joy")
+def test_more_and_stronger_words_increase_sentiment():
+    """A "very" adds weight, and two words weigh more than one."""
+    assert sentiment("a very happy day") > sentiment("a happy day") and sentiment(
+        "joy and song"
+    ) > sentiment("joy")
 
 
-def test_readability_is_flesch():
+def test_readability_equals_the_formula_of_flesch():
     """By hand: one sentence of five words of one syllable, and two sentences of the same."""
     assert readability("The cat sat on mats.") == pytest.approx(206.835 - 1.015 * 5 - 84.6)
     assert readability("The cat sat. The dog ran!") == pytest.approx(206.835 - 1.015 * 3 - 84.6)
     assert math.isnan(readability("?!"))
 
 
-def test_repetition_is_the_share_of_what_was_said_before():
-    """By hand, of pairs and of words."""
+def test_repetition_is_the_share_of_repeated_runs():
+    """By hand, for pairs and for words."""
     assert repetition("a b a b a b") == pytest.approx(1 - 2 / 5)
     assert repetition("a b a b a b", 1) == pytest.approx(1 - 2 / 6)
     assert repetition("a b c d") == repetition("a") == repetition("") == 0
 
 
 def test_a_measure_is_a_judge():
-    """Of numbers, or of labels by their number; what has none is invalid, with the measure's name in the notes."""
+    """It returns numbers, or labels by their index.
+
+    A candidate without a value is invalid, with the measure's name in the notes.
+    """
     length = Measured(lambda text: len(text) or None, name="length", bounds=(0, 9))
     np.testing.assert_equal(values(length, "ab", "", "abc"), [2, np.nan, 3])
     form = Measured(closest_form, name="form", bounds=tuple(FORMS))
-    made = form(KEY, Batch.unevaluated(Proposal.of([HAIKU, "prose"], "test")))
-    assert made.value[0] == list(FORMS).index("haiku") and made.outcome.tolist() == ["ok", "invalid"]
-    assert made.notes[0] == {"judged": {"form": {"value": 0.0, "by": "closest_form", "label": "haiku"}}}
-    assert made.notes[1]["error"] == "form: closest_form says nothing of it" and made.count.tolist() == [1, 0]
+    judgement = form(KEY, Batch.unevaluated(Proposal.of([HAIKU, "prose"], "test")))
+    assert judgement.value[0] == list(FORMS).index("haiku") and judgement.outcome.tolist() == [
+        "ok",
+        "invalid",
+    ]
+    assert judgement.notes[0] == {
+        "judged": {"form": {"value": 0.0, "by": "closest_form", "label": "haiku"}}
+    }
+    assert judgement.notes[1][
+        "error"
+    ] == "form: closest_form says nothing of it" and judgement.count.tolist() == [1, 0]
 
 
-def test_poles_are_0_and_1_and_what_is_like_neither_is_a_half():
+def test_poles_are_0_and_1_and_unrelated_texts_near_a_half():
     """The texts that describe the poles mark the scale."""
     judge = Poles(("grief and death", "dark tomb"), ("joy and light", "merry song"))
     place = values(judge, "grief and death", "dark tomb", "joy and light", "merry song", "zzz qqq")
     assert place[:2].mean() == pytest.approx(0) and place[2:4].mean() == pytest.approx(1)
     assert place[4] == pytest.approx(0.5, abs=0.05)
-    assert values(judge, "a joyful song in the light") > 0.6 > 0.4 > values(judge, "a tomb in the darkness")
+    assert (
+        values(judge, "a joyful song in the light")
+        > 0.6
+        > 0.4
+        > values(judge, "a tomb in the darkness")
+    )
     assert math.isnan(values(judge, "")[0])
 
 
 def test_poles_with_a_model_of_embeddings_ask_once_for_a_batch():
-    """The texts and both poles in one request, which the record of a task keeps."""
+    """The texts and both poles are in one request, which the record of a task keeps."""
     with ModelServer() as server:
         judge = Poles(("grief",), ("joy",), Embedder("e", base_url=server.url))
         place = values(judge, "grief", "joy", "joy")
@@ -230,7 +257,7 @@ def test_poles_with_a_model_of_embeddings_ask_once_for_a_batch():
 
 
 def test_poles_that_are_the_same_are_refused():
-    """There is nothing between them; and a pole is a list of texts."""
+    """Also, a pole must be a list of texts."""
     with pytest.raises(ValueError, match="the same to its embedder"):
         values(Poles(("joy",), ("Joy",)), "joy")
     with pytest.raises(ValueError, match="a list of texts"):

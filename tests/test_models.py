@@ -1,28 +1,36 @@
-"""Searches with a language model in the loop: what they keep, spend, survive and repeat. The server is on loopback."""
+"""Searches with a language model in the loop: what they keep, spend, survive and repeat.
+
+The server is on loopback.
+"""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 import qdkit
 from qdkit import LLM, Budget
 from qdkit.archives import Grid
-from qdkit.cli import main
+from qdkit.cli.commands import main
+from qdkit.core.record import Halt
 from qdkit.llm import ModelError
 from qdkit.operators import Portfolio, Rewrite
-from qdkit.record import Halt
 from qdkit.testing import FAULTS, ModelServer
 
-from .worlds import Chatter, Texts
+from .worlds import Chatter, Texts, search_of
+
+ROOT = Path(__file__).parents[1]
 
 WORDS = ("sea", "a gull", "an ark", "salt and sand", "a banana")
 
 
 def variation(request):
-    """Another text for every prompt, the same for the same."""
+    """Returns a text that depends on the prompt alone."""
     prompt = request["messages"][-1]["content"]
     return f"{prompt[-20:]} {WORDS[sum(map(ord, prompt)) % 5]}"
 
@@ -30,7 +38,9 @@ def variation(request):
 def search(server, operator=None, **settings):
     model = LLM("m", base_url=server.url, prices={"m": (1.0, 2.0)}, max_tokens=64, patience=20.0)
     operator = operator or Rewrite(model, "Vary: {genome}")
-    return qdkit.Search(Texts(), Grid((8, 5), Texts.bounds), operator, **{"batch": 1, "seed": 1} | settings)
+    return search_of(
+        Texts(), Grid((8, 5), Texts.bounds), operator, **{"batch": 1, "seed": 1} | settings
+    )
 
 
 @pytest.fixture
@@ -39,11 +49,15 @@ def server():
         yield server
 
 
-def test_before_the_start_a_run_says_what_its_budget_buys(server, capsys):
-    """In calls of a stated size; a price that is unknown is said to be, and refused where it has to be known."""
+def test_a_run_prints_the_forecast_of_its_budget_before_it_starts(server, capsys):
+    """In calls of a stated size.
+
+    An unknown price is stated as unknown, and refused if dollars are limited.
+    """
     search(server, budget=Budget(dollars=0.01)).run(4)
     assert (
-        "0.01 US dollars buys about 5 calls of m (1,000 tokens read, 500 written) at 0.002" in capsys.readouterr().out
+        "0.01 US dollars buys about 5 calls of m (1,000 tokens read, 500 written) at 0.002"
+        in capsys.readouterr().out
     )
     unpriced = Rewrite(LLM("unheard-of", base_url=server.url), "{genome}")
     search(server, unpriced, budget=Budget(calls=5)).run()
@@ -55,27 +69,37 @@ def test_before_the_start_a_run_says_what_its_budget_buys(server, capsys):
 
 @pytest.mark.parametrize("in_flight", [1, 4, 64])
 def test_a_seed_and_the_same_answers_give_the_same_run_at_any_number_in_flight(server, in_flight):
-    """With equal `ahead`, threads change nothing, bandits, novelty and models included."""
-    two = lambda: Portfolio([Rewrite(LLM("m", base_url=server.url), "A {genome}", name="a"), Chatter()])
-    runs = [search(server, two(), in_flight=n, ahead=64).run(50, progress=False).ledger.dump() for n in (in_flight, 8)]
+    """With equal `ahead`, threads change nothing, with bandits, novelty and models too."""
+    two = lambda: Portfolio(
+        [Rewrite(LLM("m", base_url=server.url), "A {genome}", name="a"), Chatter()]
+    )
+    runs = [
+        search(server, two(), in_flight=n, ahead=64).run(50, progress=False).ledger.dump()
+        for n in (in_flight, 8)
+    ]
     assert runs[0] == runs[1]
 
 
-def test_every_answer_is_in_the_ledger_as_it_was_asked(server):
-    """The request in the ledger is the body that was sent, and the candidate says which model made it at what cost."""
+def test_every_request_and_answer_is_in_the_ledger(server):
+    """The request is the body that was sent.
+
+    The candidate names its model and its cost.
+    """
     made = search(server).run(10, progress=False)
     answers = list(made.ledger.answers())
     assert [request for _, _, request, _ in answers] == [exchange.body for exchange in server.log]
     notes = made.ledger.take([5])[0].notes
     assert notes["model"] == "m" and notes["dollars"] > 0
     assert made.ledger.spent().calls == len(answers) == 7
-    assert made.ledger.spent().dollars == pytest.approx(sum(answer["cost"]["dollars"] for *_, answer in answers))
+    assert made.ledger.spent().dollars == pytest.approx(
+        sum(answer["cost"]["dollars"] for *_, answer in answers)
+    )
 
 
-def test_what_was_answered_is_never_asked_again(server, run_folder):
-    """A run that goes on asks only what it has not asked, and ends as if it had not been stopped."""
+def test_a_resumed_run_repeats_no_answered_request(server, run_folder):
+    """It ends as an uninterrupted run does."""
     whole = search(server, in_flight=4).run(40, progress=False).ledger.dump()
-    asked = len(server.log)
+    requests = len(server.log)
     first = search(server, in_flight=4, run=run_folder)
     for i, _ in enumerate(first.steps(40)):
         if i == 17:
@@ -84,11 +108,16 @@ def test_what_was_answered_is_never_asked_again(server, run_folder):
     with search(server, in_flight=4, run=run_folder, resume=True) as second:
         second.run(40 - len(second.commits), progress=False)
         assert second.ledger.dump() == whole
-    assert asked <= len(server.log) - asked <= asked + 4  # those under way at the end of the first may be asked again
+    assert (
+        requests <= len(server.log) - requests <= requests + 4
+    )  # those under way at the end of the first may be asked again
 
 
-def test_a_budget_is_never_passed(server):
-    """Calls stop at the limit however many are in flight; the summary says what stopped the run."""
+def test_a_budget_is_never_exceeded(server):
+    """Calls stop at the limit for any number in flight.
+
+    The summary says what stopped the run.
+    """
     made = search(server, in_flight=8, budget=Budget(calls=20)).run(progress=False)
     assert len(server.log) == 20
     assert made.stopped == "20 calls of 20 calls are used"
@@ -96,54 +125,65 @@ def test_a_budget_is_never_passed(server):
 
 
 def test_a_budget_of_evaluations_is_met_exactly(server):
-    """Rows beyond it are kept as skipped; a larger budget goes on from there."""
+    """Rows beyond it are recorded as skipped; a larger budget continues from there."""
     made = search(server, Chatter(), batch=7, budget=Budget(evaluations=30)).run(progress=False)
     assert made.summary()["evaluations"] == 30 and "evaluations" in made.stopped
 
 
-def test_a_spent_budget_stays_spent_when_the_run_goes_on(server, run_folder):
-    """What earlier sittings paid counts, and a larger budget buys the difference."""
-    search(server, in_flight=4, budget=Budget(calls=10), run=run_folder).run(progress=False).close()
+def test_a_spent_budget_stays_spent_after_a_resume(server, run_folder):
+    """The cost of earlier sessions counts, and a larger budget buys the difference."""
+    search(server, in_flight=4, budget=Budget(calls=10), run=run_folder).run(
+        progress=False
+    ).close()
     with search(server, in_flight=4, budget=Budget(calls=25), run=run_folder, resume=True) as more:
         more.run(progress=False)
     assert len(server.log) == 25
 
 
-def test_an_answer_that_cannot_be_used_is_asked_for_once_more(server):
-    """Refusals, empty and truncated answers cost a retry; after that the candidate is invalid and says why."""
-    with ModelServer([FAULTS["refusal"], "a fresh text", FAULTS["refusal"], FAULTS["refusal"], "the last"]) as moody:
+def test_an_unusable_answer_is_asked_for_once_more(server):
+    """Refusals, empty and truncated answers cost a retry.
+
+    After that the candidate is invalid, with the reason.
+    """
+    with ModelServer(
+        [FAULTS["refusal"], "a fresh text", FAULTS["refusal"], FAULTS["refusal"], "the last"]
+    ) as moody:
         made = search(moody).run(6, progress=False)
         outcomes = [made.ledger.batch(i)[0] for i in range(3, 6)]
     assert [c.outcome for c in outcomes] == ["ok", "invalid", "ok"]
-    assert outcomes[0].genome == "a fresh text" and outcomes[1].notes["error"].startswith("refused")
+    assert outcomes[0].genome == "a fresh text" and outcomes[1].notes["error"].startswith(
+        "refused"
+    )
 
 
-def test_a_key_that_is_wrong_stops_the_run_at_once(server):
-    """What asking again does not mend is an error to the caller, not a failing candidate."""
+def test_a_wrong_key_stops_the_run_at_once(server):
+    """A permanent fault is an error for the caller, and no failed candidate."""
     with ModelServer([FAULTS["bad key"]] * 5) as locked, pytest.raises(ModelError, match="key"):
         search(locked).run(10, progress=False)
 
 
-def test_a_server_that_stays_away_is_nobodys_fault():
-    """A call that cannot be sent within its patience ends as an infrastructure fault and is never scored."""
+def test_a_candidate_without_an_answer_is_never_scored():
+    """A call that cannot be sent within its patience is an infrastructure fault."""
     with ModelServer([FAULTS["broken"]] * 1000) as down:
         model = LLM("m", base_url=down.url, patience=0.5)
         made = search(down, Rewrite(model, "{genome}")).run(5, progress=False)
     assert made.summary()["outcomes"] == {"ok": 3, "infrastructure": 2}
 
 
-def test_another_prompt_is_another_run(server, run_folder):
-    """Going on with other questions than were recorded is refused by name."""
+def test_a_run_is_not_resumed_with_another_prompt(server, run_folder):
+    """The error names the setting."""
     search(server, run=run_folder).run(8, progress=False).close()
-    other = Rewrite(LLM("m", base_url=server.url, prices={"m": (1.0, 2.0)}, max_tokens=64), "Change: {genome}")
+    other = Rewrite(
+        LLM("m", base_url=server.url, prices={"m": (1.0, 2.0)}, max_tokens=64), "Change: {genome}"
+    )
     with pytest.raises(ValueError, match="operator"):
         search(server, other, run=run_folder, resume=True)
 
 
-def test_a_recorded_call_that_asks_something_else_is_noticed(server, run_folder):
-    """An operator that changed without saying so is found at its first other question."""
+def test_a_recorded_call_with_another_request_raises(server, run_folder):
+    """The first other request of an operator that changed is found."""
 
-    def made(prompt, **place):
+    def make(prompt, **place):
         model = LLM("m", base_url=server.url)
 
         class Plain(qdkit.Operator):
@@ -157,13 +197,16 @@ def test_a_recorded_call_that_asks_something_else_is_noticed(server, run_folder)
 
         return search(server, Plain(), run=run_folder, **place)
 
-    made("A {genome}").run(8, progress=False).close()
+    make("A {genome}").run(8, progress=False).close()
     with pytest.raises(Halt, match="asks something else than the ledger"):
-        made("B {genome}", resume=True)
+        make("B {genome}", resume=True)
 
 
 def test_equal_texts_are_not_evaluated_twice():
-    """A proposal that is known is rejected before its evaluation; one that came meanwhile at its commit."""
+    """A known proposal is rejected before its evaluation.
+
+    A proposal that becomes known meanwhile is rejected at its commit.
+    """
     tried, lock = [], threading.Lock()
 
     class Counting(Texts):
@@ -175,19 +218,35 @@ def test_equal_texts_are_not_evaluated_twice():
     def again(prompt):
         return "a rose"
 
-    made = qdkit.Search(Counting(), Grid((8, 5), Texts.bounds), Rewrite(again, "{genome}"), batch=1).run(
-        10, progress=False
-    )
+    made = qdkit.Search(
+        Counting(), Grid((8, 5), Texts.bounds), Rewrite(again, "{genome}"), batch=1
+    ).run(10, progress=False)
     assert tried == ["a rose", "the sea", "banana"]
     assert made.summary()["outcomes"] == {"rejected": 7, "ok": 3}
 
 
 def test_a_model_on_the_command_line(server, tmp_path, monkeypatch, capsys):
-    """`--model`, `--in-flight` and `--budget`, with the address from the environment; resume; doctor."""
+    """`--model`, `--in-flight` and `--budget`, with the address from the environment.
+
+    Also resume and doctor.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     with pytest.raises(SystemExit):
-        main(["run", "words", "--model", "m", "--in-flight", "4", "--budget", "12calls", "--out", "r"])
+        main(
+            [
+                "run",
+                "words",
+                "--model",
+                "m",
+                "--in-flight",
+                "4",
+                "--budget",
+                "12calls",
+                "--out",
+                "r",
+            ]
+        )
     assert "12 calls of 12 calls are used" in capsys.readouterr().out
     assert len(server.log) == 12
     with pytest.raises(SystemExit):
@@ -196,9 +255,33 @@ def test_a_model_on_the_command_line(server, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main(["show", "r", "--json"])
-    shown = json.loads(capsys.readouterr().out)
-    assert shown["calls"] == 20 and shown["tokens"] > 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["calls"] == 20 and summary["tokens"] > 0
     with pytest.raises(SystemExit):
         main(["doctor", "--model", "m"])
     report = capsys.readouterr().out
     assert "log-probabilities" in report and "answers as m" in report
+
+
+def test_a_search_imports_the_libraries_of_calls_before_its_threads_start():
+    """Imports in a thread make Python forget that an interrupt ended a script."""
+    code = """
+import sys, threading
+from qdkit.testing import ModelServer
+from tests.test_faults import search
+
+found = set()
+def listen(event, arguments):
+    if event == "import" and threading.current_thread().name == "qdkit-flow":
+        found.add(arguments[0].partition(".")[0])
+
+with ModelServer() as server, search(server.url) as made:
+    sys.addaudithook(listen)
+    made.run(4, progress=False)
+names = "openai httpx2 httpcore2 httpx httpcore pydantic genai_prices"
+print(sorted(found & {*names.split()}))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
+    assert ran.stdout.strip() == "[]", ran.stdout + ran.stderr

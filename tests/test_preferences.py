@@ -1,4 +1,4 @@
-"""Tastes that are planted come back; who is outnumbered is heard; and what was never said is not made up."""
+"""Planted tastes are recovered, also those of a minority; nothing is made up."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import jax
 import numpy as np
 import pytest
 
-from qdkit import Batch, Evaluation, Proposal, Search, load
+from qdkit import Batch, Evaluation, Proposal, load
 from qdkit.archives import Grid
+from qdkit.core.types import Outcome
 from qdkit.feedback import Measured
-from qdkit.llm import Unanswered
-from qdkit.operators import Gaussian
-from qdkit.preferences import (
+from qdkit.feedback.preferences import (
     Comparisons,
     Criteria,
     Preferred,
@@ -25,18 +24,23 @@ from qdkit.preferences import (
     for_each_group,
     held_out,
     odd_one_out,
-    ranked,
+    ranking_pairs,
     taste,
     tastes,
 )
-from qdkit.types import Outcome
+from qdkit.llm import Unanswered
+from qdkit.operators import Gaussian
+from tests.worlds import search_of
 
 KEY = jax.random.key(0)
-FEW = np.arange(20) >= 15  # the raters of the minority
+MINORITY = np.arange(20) >= 15  # the raters of the minority
 
 
-def said_by(weights, pairs, seed=0, position=0.0, surely=False):
-    """What raters with these weights, float `[raters, f]`, say of pairs of new things; and the things."""
+def simulate(weights, pairs, seed=0, position=0.0, surely=False):
+    """Returns comparisons of new things by raters with these weights, and the features.
+
+    weights: float `[raters, f]`.
+    """
     random = np.random.default_rng(seed)
     rater = np.repeat(np.arange(len(weights)), pairs)
     features = random.normal(size=(2 * len(rater), weights.shape[1]))
@@ -48,10 +52,16 @@ def said_by(weights, pairs, seed=0, position=0.0, surely=False):
 
 
 def opposed(seed):
-    """Weights of twenty raters who agree on seven features; on the first, five want the opposite."""
+    """Returns weights of twenty raters who agree on seven features of eight.
+
+    On the first feature, five raters want the opposite.
+    """
     shared = np.random.default_rng(seed).normal(size=8)
     shared[0] = 0
-    return 1.45 * shared / np.linalg.norm(shared) + np.where(FEW, -1.8, 1.8)[:, None] * np.eye(8)[0]
+    return (
+        1.45 * shared / np.linalg.norm(shared)
+        + np.where(MINORITY, -1.8, 1.8)[:, None] * np.eye(8)[0]
+    )
 
 
 def batch_of(features, notes=None):
@@ -62,51 +72,77 @@ def batch_of(features, notes=None):
 # One taste.
 
 
-def test_things_that_are_their_own_features_have_the_likeliest_strengths():
+def test_one_hot_features_give_the_likeliest_strengths():
     """The known optimum of three items that were compared nine times (by the package choix)."""
     pairs = [(0, 1)] * 3 + [(1, 2)] * 2 + [(0, 2)] * 4 + [(2, 0), (1, 0)]
     left, right = zip(*pairs, strict=True)
     wins = Comparisons(left, right, np.ones(len(pairs)))
-    found = taste(wins, np.eye(3), prior=1e-6)
-    strength = found.utility(np.eye(3))
+    fit = taste(wins, np.eye(3), prior=1e-6)
+    strength = fit.utility(np.eye(3))
     assert strength - strength.mean() == pytest.approx([0.871051, 0.254330, -1.125382], abs=1e-5)
-    assert found.probability(Comparisons([0], [1], [1]), np.eye(3)) == pytest.approx([0.649472], abs=1e-5)
+    assert fit.probability(Comparisons([0], [1], [1]), np.eye(3)) == pytest.approx(
+        [0.649472], abs=1e-5
+    )
 
 
-def test_the_worth_of_standing_first_is_found_and_weights_are_not_flattened():
-    """A term of 0.8 comes back; where nobody kept the order, weights shrink (reference: slopes 1.009 and 0.890)."""
+def test_the_position_term_is_recovered_and_weights_are_not_flattened():
+    """A term of 0.8 is recovered.
+
+    If the order is unknown, weights shrink (reference: slopes 1.009 and 0.890).
+    """
     weights = np.array([1.0, -0.5, 0.3, 0.0])
-    said, features = said_by(weights[None], 6000, seed=1, position=0.8)
-    with_order, without = taste(said, features), taste(replace(said, order=0.0), features)
-    slope = lambda found: float(found.weights / found.scale @ weights / (weights @ weights))
+    comparisons, features = simulate(weights[None], 6000, seed=1, position=0.8)
+    with_order, without = (
+        taste(comparisons, features),
+        taste(replace(comparisons, order=0.0), features),
+    )
+    slope = lambda fit: float(fit.weights / fit.scale @ weights / (weights @ weights))
     assert with_order.position == pytest.approx(0.8, abs=0.08) and without.position == 0
     assert slope(with_order) == pytest.approx(1, abs=0.06)
     assert 0.8 < slope(without) < slope(with_order) - 0.05
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_says_nothing_changes_nothing(seed):
-    """Constants and units of features, sides swapped, rows in another order."""
-    said, features = said_by(np.random.default_rng(seed).normal(size=(3, 4)), 30, seed, position=0.5)
-    found, moved = taste(said, features, heads=0), features * [1, 10, 0.1, 3] + [0, 1e4, -7, 2]
-    mixed = np.random.default_rng(seed).permutation(len(said))
-    swapped = Comparisons(said.right, said.left, 1 - said.won, -said.order, said.rater)
-    for other, of in ((said, moved), (swapped, features), (said.take(mixed), features)):
+def test_comparisons_without_information_do_not_change_a_fit(seed):
+    """Such as constants and units of features, swapped sides, and the order of rows."""
+    comparisons, features = simulate(
+        np.random.default_rng(seed).normal(size=(3, 4)), 30, seed, position=0.5
+    )
+    fit, moved = (
+        taste(comparisons, features, heads=0),
+        features * [1, 10, 0.1, 3] + [0, 1e4, -7, 2],
+    )
+    mixed = np.random.default_rng(seed).permutation(len(comparisons))
+    swapped = Comparisons(
+        comparisons.right,
+        comparisons.left,
+        1 - comparisons.won,
+        -comparisons.order,
+        comparisons.rater,
+    )
+    for other, of in (
+        (comparisons, moved),
+        (swapped, features),
+        (comparisons.take(mixed), features),
+    ):
         again = taste(other, of, heads=0)
-        assert again.score(of) == pytest.approx(found.score(features), abs=1e-8)
-        assert again.position == pytest.approx(found.position)
+        assert again.score(of) == pytest.approx(fit.score(features), abs=1e-8)
+        assert again.position == pytest.approx(fit.position)
 
 
-def test_a_score_is_counted_in_what_was_compared():
-    """Of the things compared it has mean 0 and standard deviation 1; and so has each head."""
-    said, features = said_by(np.array([[2.0, 1.0]]), 50)
-    found = taste(said, features)
-    for scores in (found.score(features), *found.scores(features)):
+def test_a_score_is_in_standard_deviations_of_the_compared_things():
+    """Over these it has mean 0 and standard deviation 1, and so has each head."""
+    comparisons, features = simulate(np.array([[2.0, 1.0]]), 50)
+    fit = taste(comparisons, features)
+    for scores in (fit.score(features), *fit.scores(features)):
         assert (scores.mean(), scores.std()) == pytest.approx((0, 1))
 
 
-def test_a_tie_is_half_of_each():
-    """A tie tells as much as a win and a loss that count half; smoothing does the same to every answer."""
+def test_a_tie_counts_half_for_each():
+    """A tie tells as much as a win and a loss that count half.
+
+    Smoothing does the same to every answer.
+    """
     features = np.array([[0.0], [1.0], [3.0]])
     wins = Comparisons([0, 1, 1, 2], [1, 0, 2, 0], [1, 1, 0, 1])
     tied = Comparisons([0, 1, 2], [1, 2, 0], [0.5, 0, 1])
@@ -117,165 +153,239 @@ def test_a_tie_is_half_of_each():
     ]
     assert taste(both[0], features).weights == pytest.approx(taste(both[1], features).weights)
     smooth = Comparisons(tied.left, tied.right, 0.9 * tied.won + 0.05)
-    assert taste(tied, features, smoothing=0.1).weights == pytest.approx(taste(smooth, features).weights)
+    assert taste(tied, features, smoothing=0.1).weights == pytest.approx(
+        taste(smooth, features).weights
+    )
 
 
-def _columns(said):
-    return said.left, said.right, said.won
+def _columns(comparisons):
+    return comparisons.left, comparisons.right, comparisons.won
 
 
-def test_where_one_feature_decides_all_weights_stay_finite():
-    """What can be told without fail, and heavy tails, come to an end; more comparisons are surer."""
+def test_weights_stay_finite_if_one_feature_decides_all():
+    """Separable outcomes and heavy tails give finite weights."""
     random = np.random.default_rng(0)
-    for features in (random.normal(size=(400, 3)), random.standard_cauchy((400, 3)), np.repeat(np.eye(4), 100, 0)):
+    for features in (
+        random.normal(size=(400, 3)),
+        random.standard_cauchy((400, 3)),
+        np.repeat(np.eye(4), 100, 0),
+    ):
         left, right = random.integers(400, size=(2, 2000))
-        found = taste(Comparisons(left, right, features[left, 0] > features[right, 0]), features, prior=0.1, heads=3)
-        assert np.isfinite(found.weights).all() and found.weights[0] > 1
+        fit = taste(
+            Comparisons(left, right, features[left, 0] > features[right, 0]),
+            features,
+            prior=0.1,
+            heads=3,
+        )
+        assert np.isfinite(fit.weights).all() and fit.weights[0] > 1
 
 
 def test_the_spread_over_heads_shrinks_with_comparisons():
-    """And is that of repeated fits to new comparisons, about."""
+    """It is about that of repeated fits to new comparisons."""
     weights, point = np.array([[1.0, 0.5, -0.5]]), np.array([[1.0, 1.0, 1.0]])
-    spread = {n: taste(*said_by(weights, n), heads=50).scores(point).std() for n in (50, 800)}
-    anew = np.std([taste(*said_by(weights, 800, seed), heads=0).score(point) for seed in range(50)])
+    spread = {n: taste(*simulate(weights, n), heads=50).scores(point).std() for n in (50, 800)}
+    anew = np.std(
+        [taste(*simulate(weights, 800, seed), heads=0).score(point) for seed in range(50)]
+    )
     assert spread[800] < spread[50] / 2 and 0.5 < spread[800] / anew < 2
 
 
-def test_what_is_best_in_the_middle_is_found():
-    """An ideal point comes back, in the feature's own unit; where more is always better there is none."""
+def test_a_preferred_middle_value_is_recovered():
+    """An ideal point is recovered, in the feature's own unit.
+
+    If more is always better there is none.
+    """
     random = np.random.default_rng(0)
     features = random.normal([100.0, 0.0, 0.0], [10.0, 1.0, 1.0], (600, 3))
     left, right = random.integers(600, size=(2, 3000))
     odds = lambda f: -(((f[:, 0] - 105) / 10) ** 2) + f[:, 1]
     won = random.random(3000) < 1 / (1 + np.exp(odds(features)[right] - odds(features)[left]))
-    said = Comparisons(left, right, won)
-    plain, peaked = (taste(said, features, peaks=peaks) for peaks in (False, True))
+    comparisons = Comparisons(left, right, won)
+    plain, peaked = (taste(comparisons, features, peaks=peaks) for peaks in (False, True))
     assert peaked.best[0] == pytest.approx(105, abs=1.5) and np.isnan(plain.best).all()
     assert np.isnan(peaked.best[1])
     middle, truth = np.array([[105.0, 0, 0], [80, 0, 0], [130, 0, 0]]), np.array([0, -6.25, -6.25])
-    found = peaked.utility(middle)
-    assert found - found[0] == pytest.approx(truth, abs=1.5)
-    moved = taste(said, features * [0.1, 3, 1] + [5, 5, 5], peaks=True)
+    utility = peaked.utility(middle)
+    assert utility - utility[0] == pytest.approx(truth, abs=1.5)
+    moved = taste(comparisons, features * [0.1, 3, 1] + [5, 5, 5], peaks=True)
     assert moved.score(middle * [0.1, 3, 1] + [5, 5, 5]) == pytest.approx(peaked.score(middle))
-    assert (peaked.score(features).mean(), peaked.score(features).std()) == pytest.approx((0, 1), abs=0.01)
+    assert (peaked.score(features).mean(), peaked.score(features).std()) == pytest.approx(
+        (0, 1), abs=0.01
+    )
 
 
 # Several.
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_minority_is_heard(seed):
-    """One taste for all serves it by a coin; the mixture finds both groups, and nobody is in the wrong one."""
-    said, features = said_by(opposed(seed), 40, seed)
-    one, several = taste(said, features, heads=0), tastes(said, features, heads=0, seed=seed)
-    fresh, unseen = said_by(opposed(seed), 100, seed + 1000, surely=True)
-    its = FEW[fresh.rater]
-    told = {name: fit.probability(fresh, unseen) for name, fit in (("one", one), ("several", several))}
-    assert accuracy(told["one"][its], fresh.take(its)) < 0.65 < accuracy(told["one"][~its], fresh.take(~its))
-    assert accuracy(told["several"][its], fresh.take(its)) >= 0.9 <= accuracy(told["several"][~its], fresh.take(~its))
-    assert min(several.bic, key=several.bic.get) == 2 and several.share == pytest.approx([0.75, 0.25], abs=0.01)
-    assert (several.member.argmax(1) == FEW).all()
+def test_the_taste_of_a_minority_is_recovered(seed):
+    """One taste for all predicts it little better than a coin.
+
+    The mixture finds both groups, with every rater in the right one.
+    """
+    comparisons, features = simulate(opposed(seed), 40, seed)
+    one, several = (
+        taste(comparisons, features, heads=0),
+        tastes(comparisons, features, heads=0, seed=seed),
+    )
+    fresh, unseen = simulate(opposed(seed), 100, seed + 1000, surely=True)
+    minority = MINORITY[fresh.rater]
+    predicted = {
+        name: fit.probability(fresh, unseen) for name, fit in (("one", one), ("several", several))
+    }
+    assert (
+        accuracy(predicted["one"][minority], fresh.take(minority))
+        < 0.65
+        < accuracy(predicted["one"][~minority], fresh.take(~minority))
+    )
+    assert (
+        accuracy(predicted["several"][minority], fresh.take(minority))
+        >= 0.9
+        <= accuracy(predicted["several"][~minority], fresh.take(~minority))
+    )
+    assert min(several.bic, key=several.bic.get) == 2 and several.share == pytest.approx(
+        [0.75, 0.25], abs=0.01
+    )
+    assert (several.member.argmax(1) == MINORITY).all()
     assert [(g.raters, g.comparisons) for g in several.groups] == [(15, 600), (5, 200)]
-    rows = by_group(told["several"], fresh, several)
-    assert [(row.raters, row.comparisons) for row in rows] == [(15, 1500), (5, 500)] and rows[1].accuracy >= 0.9
+    rows = by_group(predicted["several"], fresh, several)
+    assert [(row.raters, row.comparisons) for row in rows] == [(15, 1500), (5, 500)] and rows[
+        1
+    ].accuracy >= 0.9
 
 
 @pytest.mark.parametrize("groups", [2, 3, 5])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_round_of_em_never_loses(groups, seed):
-    """The penalised log-likelihood rises, with ties, with a term for the order, with smoothing, with a strong prior."""
-    said, features = said_by(opposed(seed), 6, seed, position=0.4)
-    won = np.where(np.random.default_rng(seed).random(len(said)) < 0.2, 0.5, said.won)
+def test_the_penalised_likelihood_never_falls_in_em(groups, seed):
+    """Also with ties, a position term, smoothing and a strong prior."""
+    comparisons, features = simulate(opposed(seed), 6, seed, position=0.4)
+    won = np.where(
+        np.random.default_rng(seed).random(len(comparisons)) < 0.2, 0.5, comparisons.won
+    )
     settings = {"prior": (0.1, 1.0, 10.0, 1.0)[seed], "smoothing": (0.0, 0.05)[seed % 2]}
-    rise = tastes(replace(said, won=won), features, groups=groups, heads=0, restarts=2, seed=seed, **settings).rise
+    rise = tastes(
+        replace(comparisons, won=won),
+        features,
+        groups=groups,
+        heads=0,
+        restarts=2,
+        seed=seed,
+        **settings,
+    ).rise
     assert len(rise) > 2 and (np.diff(rise) >= -1e-9 * abs(rise[-1])).all()
 
 
-def test_who_agrees_is_one_group():
+def test_raters_who_agree_are_one_group():
     """BIC does not split raters with one taste."""
-    said, features = said_by(np.tile([1.5, -1.0, 0.5], (10, 1)), 40)
-    found = tastes(said, features, heads=0)
-    assert len(found.groups) == 1 and found.share.tolist() == [1]
-    assert found.groups[0].weights == pytest.approx(taste(said, features, heads=0).weights)
+    comparisons, features = simulate(np.tile([1.5, -1.0, 0.5], (10, 1)), 40)
+    fit = tastes(comparisons, features, heads=0)
+    assert len(fit.groups) == 1 and fit.share.tolist() == [1]
+    assert fit.groups[0].weights == pytest.approx(taste(comparisons, features, heads=0).weights)
 
 
 def test_a_seed_gives_the_same_fit_and_another_other_heads():
-    """All randomness is of the seed."""
-    said, features = said_by(opposed(0), 20)
-    a, b, c = (tastes(said, features, groups=2, seed=seed) for seed in (1, 1, 2))
+    """All randomness comes from the seed."""
+    comparisons, features = simulate(opposed(0), 20)
+    a, b, c = (tastes(comparisons, features, groups=2, seed=seed) for seed in (1, 1, 2))
     assert (a.member == b.member).all() and (a.groups[0].heads == b.groups[0].heads).all()
     assert (a.groups[0].heads != c.groups[0].heads).any()
 
 
-def test_mean_worst_and_strangers_by_hand():
-    """The mean counts raters, the worst is the least; of a stranger is told what anybody would say."""
-    found = tastes(*said_by(opposed(0), 30), groups=2)
+def test_mean_worst_and_unknown_raters_by_hand():
+    """The mean counts raters, the worst is the least.
+
+    An unknown rater is predicted by the mean over groups.
+    """
+    fit = tastes(*simulate(opposed(0), 30), groups=2)
     things = np.random.default_rng(0).normal(size=(6, 8))
-    each = np.array([group.score(things) for group in found.groups])
-    assert found.score(things) == pytest.approx(0.75 * each[0] + 0.25 * each[1], abs=0.01)
-    assert (found.worst(things) == each.min(0)).all()
+    each = np.array([group.score(things) for group in fit.groups])
+    assert fit.score(things) == pytest.approx(0.75 * each[0] + 0.25 * each[1], abs=0.01)
+    assert (fit.worst(things) == each.min(0)).all()
     pair = [Comparisons([0], [1], [1], 0, rater) for rater in (0, 19, "nobody")]
-    most, few, stranger = (found.probability(p, things)[0] for p in pair)
-    assert stranger == pytest.approx(0.75 * most + 0.25 * few, abs=0.01)
-    assert str(found) == "2 tastes (75%, 25%) of 600 comparisons by 20 raters"
+    most, few, unknown = (fit.probability(p, things)[0] for p in pair)
+    assert unknown == pytest.approx(0.75 * most + 0.25 * few, abs=0.01)
+    assert str(fit) == "2 tastes (75%, 25%) of 600 comparisons by 20 raters"
 
 
 # As a judge.
 
 
-def test_a_judge_fills_the_objective_and_says_how_sure_it_is():
-    """The score, its spread and what it is by; a candidate with an unknown feature has none."""
-    found = taste(*said_by(np.array([[1.0, -1.0]]), 60), names=("glad", "long"))
-    said = Preferred(found)(KEY, batch_of([[1, 0], [0, 1], [np.nan, 0], [np.inf, 0], [1e308, -1e308]]))
-    assert said.value[0] > 0.3 > -0.3 > said.value[1] and np.isfinite(said.value[4])
-    assert said.outcome.tolist() == ["ok", "ok", "invalid", "invalid", "ok"] and said.count.tolist() == [1, 1, 0, 0, 1]
-    note = said.notes[0]["judged"]["preferred"]
-    assert note["value"] == said.value[0] and note["by"] == "a taste of 60 comparisons by 1 rater"
-    assert note["spread"] == pytest.approx(found.scores(np.array([[1.0, 0.0]])).std())
-    assert said.notes[2]["error"] == "preferred: one of its features is not known"
+def test_a_judge_fills_the_objective_and_notes_its_spread():
+    """A candidate with an unknown feature has no score."""
+    fit = taste(*simulate(np.array([[1.0, -1.0]]), 60), names=("glad", "long"))
+    judgement = Preferred(fit)(
+        KEY, batch_of([[1, 0], [0, 1], [np.nan, 0], [np.inf, 0], [1e308, -1e308]])
+    )
+    assert judgement.value[0] > 0.3 > -0.3 > judgement.value[1] and np.isfinite(judgement.value[4])
+    assert judgement.outcome.tolist() == [
+        "ok",
+        "ok",
+        "invalid",
+        "invalid",
+        "ok",
+    ] and judgement.count.tolist() == [1, 1, 0, 0, 1]
+    note = judgement.notes[0]["judged"]["preferred"]
+    assert (
+        note["value"] == judgement.value[0]
+        and note["by"] == "a taste of 60 comparisons by 1 rater"
+    )
+    assert note["spread"] == pytest.approx(fit.scores(np.array([[1.0, 0.0]])).std())
+    assert judgement.notes[2]["error"] == "preferred: one of its features is not known"
 
 
-def test_a_judge_of_groups_goes_by_their_mean_or_by_the_worst_or_there_is_one_for_each():
-    """The three ways to search with tastes that are opposed."""
-    found = tastes(*said_by(opposed(0), 30), groups=2)
+def test_groups_are_judged_by_mean_by_worst_or_separately():
+    """These are the three ways to search with opposed tastes."""
+    fit = tastes(*simulate(opposed(0), 30), groups=2)
     batch = batch_of(np.random.default_rng(0).normal(size=(5, 8)))
-    mean, worst = Preferred(found)(KEY, batch), Preferred(found, by="worst")(KEY, batch)
-    assert mean.value == pytest.approx(found.score(batch.features))
-    assert worst.value == pytest.approx(found.worst(batch.features))
-    judges = for_each_group(found)
+    mean, worst = Preferred(fit)(KEY, batch), Preferred(fit, by="worst")(KEY, batch)
+    assert mean.value == pytest.approx(fit.score(batch.features))
+    assert worst.value == pytest.approx(fit.worst(batch.features))
+    judges = for_each_group(fit)
     each = np.array([judge(KEY, batch).value for judge in judges])
-    assert each == pytest.approx(np.array([group.score(batch.features) for group in found.groups]))
+    assert each == pytest.approx(np.array([group.score(batch.features) for group in fit.groups]))
     assert worst.notes[0]["judged"]["preferred"]["groups"] == each[:, 0].tolist()
     assert [judge.name for judge in judges] == ["preferred by group 1", "preferred by group 2"]
-    with pytest.raises(ValueError, match='by the "mean" of the groups or by the "worst", not by \'best\''):
-        Preferred(found, by="best")
+    with pytest.raises(
+        ValueError, match='by the "mean" of the groups or by the "worst", not by \'best\''
+    ):
+        Preferred(fit, by="best")
 
 
-def test_criteria_are_read_from_notes_whoever_wrote_them():
-    """From the domain, a judge, a rubric, and those who are asked first; a mark that is missing is nan."""
-    notes = [{"long": 3, "judged": {"glad": {"value": 0.5}, "quality": {"scores": {"form": 4}}}}, {"judged": {}}]
+def test_criteria_are_read_from_the_notes_of_any_judge():
+    """Marks come from the domain, a judge, a rubric, or the judges of `first`.
+
+    A missing mark is nan.
+    """
+    notes = [
+        {"long": 3, "judged": {"glad": {"value": 0.5}, "quality": {"scores": {"form": 4}}}},
+        {"judged": {}},
+    ]
     read = Criteria(("long", "glad", "form"))(batch_of([[0], [0]], notes))
     assert read[0].tolist() == [3, 0.5, 4] and np.isnan(read[1]).all()
 
     length = Measured(lambda text: float(len(text)), "length")
-    found = taste(Comparisons([0, 1], [1, 2], [0, 0]), np.array([[1.0], [2.0], [3.0]]), names=("length",))
-    judge = Preferred(found, read=Criteria(("length",)), first=(length,))
+    fit = taste(
+        Comparisons([0, 1], [1, 2], [0, 0]), np.array([[1.0], [2.0], [3.0]]), names=("length",)
+    )
+    judge = Preferred(fit, read=Criteria(("length",)), first=(length,))
     batch = batch_of([[0], [0]]).replace(genome=["a", "abcd"])
-    said = judge(KEY, batch)
-    assert said.value == pytest.approx(found.score(np.array([[1.0], [4.0]])))
-    assert said.notes[1]["judged"]["length"]["value"] == 4
+    judgement = judge(KEY, batch)
+    assert judgement.value == pytest.approx(fit.score(np.array([[1.0], [4.0]])))
+    assert judgement.notes[1]["judged"]["length"]["value"] == 4
 
 
-def test_who_gives_no_mark_because_the_server_is_away_has_failed_nobody():
+def test_an_outage_of_a_first_judge_is_an_infrastructure_failure():
     """The candidates have no objective, and the outcome is infrastructure."""
 
     def away(key, batch):
         raise Unanswered("nobody there")
 
-    found = taste(Comparisons([0], [1], [1]), np.array([[1.0], [2.0]]), names=("away",))
-    said = Preferred(found, read=Criteria(("away",)), first=(away,))(KEY, batch_of([[0]]))
-    assert said.outcome.tolist() == [Outcome.INFRASTRUCTURE] and np.isnan(said.value).all()
-    assert said.notes[0]["error"] == "away: nobody there"
+    fit = taste(Comparisons([0], [1], [1]), np.array([[1.0], [2.0]]), names=("away",))
+    judgement = Preferred(fit, read=Criteria(("away",)), first=(away,))(KEY, batch_of([[0]]))
+    assert (
+        judgement.outcome.tolist() == [Outcome.INFRASTRUCTURE] and np.isnan(judgement.value).all()
+    )
+    assert judgement.notes[0]["error"] == "away: nobody there"
 
 
 class Points:
@@ -292,32 +402,39 @@ def first_axis(batch):
     return batch.features[:, :1]
 
 
-def test_maps_of_opposed_groups_are_each_others_mirror(run_folder):
-    """A search by each group finds what it likes; a run says by what it was judged, and is resumed by the same fit."""
-    said, features = said_by(np.array([[0.0, 2.0]] * 6 + [[0.0, -2.0]] * 3), 30)
-    found = tastes(said, features, groups=2)
+def test_maps_of_opposed_groups_mirror_each_other(run_folder):
+    """A search by each group finds what it likes.
+
+    A run says by what it was judged, and is resumed by the same fit.
+    """
+    comparisons, features = simulate(np.array([[0.0, 2.0]] * 6 + [[0.0, -2.0]] * 3), 30)
+    fit = tastes(comparisons, features, groups=2)
     grid = Grid((5,), ((-1, 1),))
     settings = {"axes": first_axis, "batch": 8, "seed": 1}
     up, down = (
-        Search(Points(), grid, Gaussian(0.3), judge=judge, **settings).run(15, progress=False)
-        for judge in for_each_group(found)
+        search_of(Points(), grid, Gaussian(0.3), judge=judge, **settings).run(15, progress=False)
+        for judge in for_each_group(fit)
     )
     heights = lambda search: search.elites.payload["genome"][search.elites.occupied][:, 1]
     assert np.median(heights(up)) > 1 and np.median(heights(down)) < -1
 
-    judge = Preferred(found, by="worst")
-    with Search(Points(), grid, Gaussian(0.3), judge=judge, run=run_folder, **settings) as begun:
+    judge = Preferred(fit, by="worst")
+    with search_of(
+        Points(), grid, Gaussian(0.3), judge=judge, run=run_folder, **settings
+    ) as begun:
         begun.run(3, progress=False)
-    again = Preferred(tastes(said, features, groups=2), by="worst")
-    with Search(Points(), grid, Gaussian(0.3), judge=again, run=run_folder, resume=True, **settings) as resumed:
+    again = Preferred(tastes(comparisons, features, groups=2), by="worst")
+    with search_of(
+        Points(), grid, Gaussian(0.3), judge=again, run=run_folder, resume=True, **settings
+    ) as resumed:
         resumed.run(3, progress=False)
-    with Search(Points(), grid, Gaussian(0.3), judge=judge, **settings) as whole:
+    with search_of(Points(), grid, Gaussian(0.3), judge=judge, **settings) as whole:
         assert (whole.run(6, progress=False).elites.objective == resumed.elites.objective).all()
     note = load(run_folder).best.notes["judged"]["preferred"]
-    assert note["by"] == str(found) and note["value"] == min(note["groups"])
+    assert note["by"] == str(fit) and note["value"] == min(note["groups"])
 
 
-# What people said.
+# Replies.
 
 
 def reply(question, ids, answer, order=(), rater="ann"):
@@ -326,7 +443,7 @@ def reply(question, ids, answer, order=(), rater="ann"):
 
 def test_replies_become_arrays():
     """Pairs with ties, rankings, who stood first; skips and other questions are left out."""
-    said, ids = compared(
+    comparisons, ids = compared(
         [
             reply("pair", (7, 3), 0, (1, 0)),
             reply("pair", (3, 9), 0.5, (0, 1), "bob"),
@@ -337,7 +454,16 @@ def test_replies_become_arrays():
         ]
     )
     assert ids.tolist() == [3, 7, 9]
-    rows = [*zip(ids[said.left], ids[said.right], said.won, said.order, said.rater, strict=True)]
+    rows = [
+        *zip(
+            ids[comparisons.left],
+            ids[comparisons.right],
+            comparisons.won,
+            comparisons.order,
+            comparisons.rater,
+            strict=True,
+        )
+    ]
     assert rows == [
         (7, 3, 1, -1, "ann"),
         (3, 9, 0.5, 1, "bob"),
@@ -349,69 +475,79 @@ def test_replies_become_arrays():
 
 
 def test_rankings_are_pairs_and_the_odd_one_makes_two_triplets():
-    """Each two of a ranking once; the two that are alike are each nearer to the other than to the odd one."""
-    assert ranked("bca") == [("b", "c"), ("b", "a"), ("c", "a")]
+    """Each two of a ranking once.
+
+    The two that are alike are each nearer to the other than to the odd one.
+    """
+    assert ranking_pairs("bca") == [("b", "c"), ("b", "a"), ("c", "a")]
     assert odd_one_out("abc", 1) == [("a", "c", "b"), ("c", "a", "b")]
     with pytest.raises(ValueError, match="one of three things is the odd one"):
         odd_one_out("abc", 3)
 
 
 @pytest.mark.parametrize("folds", [2, 10, 40])
-def test_nothing_is_told_by_a_fit_that_has_seen_it(folds):
-    """Each comparison is left out once, up to one at a time."""
-    said, features = said_by(np.array([[2.0, 0.0]]), 40)
-    seen = []
+def test_held_out_comparisons_are_not_in_the_fit_that_predicts_them(folds):
+    """Each comparison is left out once."""
+    comparisons, features = simulate(np.array([[2.0, 0.0]]), 40)
+    fitted = []
 
     def fit(others, of):
-        seen.append(set(others.left.tolist()))
+        fitted.append(set(others.left.tolist()))
         return taste(others, of, heads=0)
 
-    told = held_out(fit, said, features, folds=folds, seed=3)
-    assert np.isfinite(told).all() and len(seen) == folds
-    assert all(sum(row not in others for others in seen) == 1 for row in said.left.tolist())
-    assert accuracy(told, said) > 0.7
+    predicted = held_out(fit, comparisons, features, folds=folds, seed=3)
+    assert np.isfinite(predicted).all() and len(fitted) == folds
+    assert all(
+        sum(row not in others for others in fitted) == 1 for row in comparisons.left.tolist()
+    )
+    assert accuracy(predicted, comparisons) > 0.7
     with pytest.raises(ValueError, match="40 comparisons are split in 2 to 40 folds, not in 41"):
-        held_out(fit, said, features, folds=41)
+        held_out(fit, comparisons, features, folds=41)
 
 
-def test_the_mixture_tells_held_out_replies_of_raters_it_knows():
-    """Better than one taste for all does."""
-    said, features = said_by(opposed(1), 20, 1)
+def test_the_mixture_predicts_held_out_replies_of_known_raters():
+    """It predicts better than one taste for all."""
+    comparisons, features = simulate(opposed(1), 20, 1)
     several = partial(tastes, groups=2, heads=0, restarts=2)
-    told = [accuracy(held_out(fit, said, features, folds=4), said) for fit in (partial(taste, heads=0), several)]
-    assert told[1] > told[0] + 0.05
+    accuracies = [
+        accuracy(held_out(fit, comparisons, features, folds=4), comparisons)
+        for fit in (partial(taste, heads=0), several)
+    ]
+    assert accuracies[1] > accuracies[0] + 0.05
 
 
-def test_accuracy_counts_what_was_decided():
-    """Ties are left out, a toss-up is half right, and of ties alone nothing is known."""
-    said = Comparisons([0] * 4, [1] * 4, [1, 0, 0.5, 1])
-    assert accuracy(np.array([0.9, 0.9, 0.9, 0.5]), said) == pytest.approx(1.5 / 3)
-    assert np.isnan(accuracy(np.array([0.9]), said.take(np.array([2]))))
+def test_accuracy_counts_decided_comparisons():
+    """Ties are left out, a toss-up counts ½, and ties alone give nan."""
+    comparisons = Comparisons([0] * 4, [1] * 4, [1, 0, 0.5, 1])
+    assert accuracy(np.array([0.9, 0.9, 0.9, 0.5]), comparisons) == pytest.approx(1.5 / 3)
+    assert np.isnan(accuracy(np.array([0.9]), comparisons.take(np.array([2]))))
 
 
-# What cannot be known.
+# Degenerate data.
 
 
 def test_ties_alone_are_no_preference_and_one_rater_is_one_group():
-    """Weights of 0, scores of 0, and no group is made up."""
+    """Ties give weights and scores of 0; one rater is not split into groups."""
     features = np.random.default_rng(0).normal(size=(6, 2))
     ties = Comparisons([0, 2, 4], [1, 3, 5], [0.5] * 3)
     assert taste(ties, features).score(features).tolist() == [0] * 6
-    alone = tastes(*said_by(np.array([[1.0, 0.0]]), 30), heads=0)
+    alone = tastes(*simulate(np.array([[1.0, 0.0]]), 30), heads=0)
     assert len(alone.groups) == 1 and alone.raters == (0,)
-    split = tastes(*said_by(np.array([[1.0, 0.0]]), 30), groups=2)
+    split = tastes(*simulate(np.array([[1.0, 0.0]]), 30), groups=2)
     assert np.isfinite(split.score(features)).all() and split.share.sum() == pytest.approx(1)
 
 
 def test_a_feature_that_was_the_same_in_all_weighs_nothing_and_is_named():
-    """Also in candidates that differ in it, or of which it is unknown."""
-    said, features = said_by(np.array([[2.0, 0.0]]), 30)
+    """Also for candidates that differ in it, or whose value is unknown."""
+    comparisons, features = simulate(np.array([[2.0, 0.0]]), 30)
     features[:, 1] = 0.1
-    found = taste(said, features, names=("glad", "long"))
-    assert found.constant == ("long",) and found.weights[1] == 0
-    assert str(found).endswith("by 1 rater; long: the same in all that was compared, so it weighs nothing")
-    assert found.score(np.array([[1.0, 5.0], [1.0, np.nan]])) == pytest.approx(
-        [found.score(np.array([[1.0, 0.1]]))[0]] * 2
+    fit = taste(comparisons, features, names=("glad", "long"))
+    assert fit.constant == ("long",) and fit.weights[1] == 0
+    assert str(fit).endswith(
+        "by 1 rater; long: the same in all that was compared, so it weighs nothing"
+    )
+    assert fit.score(np.array([[1.0, 5.0], [1.0, np.nan]])) == pytest.approx(
+        [fit.score(np.array([[1.0, 0.1]]))[0]] * 2
     )
 
 
@@ -422,9 +558,15 @@ PAIR = Comparisons([0], [1], [1])
     ("call", "why"),
     [
         (lambda: taste(PAIR.take(np.array([], int)), np.eye(2)), "nothing was compared yet"),
-        (lambda: taste(PAIR, np.array([[1.0, 2.0], [1.0, np.nan]]), names=("glad", "long")), "long of thing 1 is not"),
+        (
+            lambda: taste(PAIR, np.array([[1.0, 2.0], [1.0, np.nan]]), names=("glad", "long")),
+            "long of thing 1 is not",
+        ),
         (lambda: taste(PAIR, np.ones((2, 3))), "all that was compared has the same features"),
-        (lambda: taste(PAIR, np.ones((1, 3))), r"things 0 to 1 were compared, so features have shape \(2, f\)"),
+        (
+            lambda: taste(PAIR, np.ones((1, 3))),
+            r"things 0 to 1 were compared, so features have shape \(2, f\)",
+        ),
         (lambda: taste(PAIR, np.eye(2), names=("glad",)), "2 features and 1 names"),
         (lambda: taste(PAIR, np.eye(2), prior=0.0), "prior is 0.0: above 0"),
         (lambda: taste(PAIR, np.eye(2), smoothing=1.0), "smoothing is 1.0"),
@@ -436,10 +578,13 @@ PAIR = Comparisons([0], [1], [1])
         ),
         (lambda: Comparisons([0], [1], [2]), "leave skips out"),
         (lambda: Comparisons([0], [1], [np.nan]), "leave skips out"),
-        (lambda: Comparisons([0, 1], [1], [1]), r"one row in every column, and these have left \(2,\), right \(1,\)"),
+        (
+            lambda: Comparisons([0, 1], [1], [1]),
+            r"one row in every column, and these have left \(2,\), right \(1,\)",
+        ),
     ],
 )
-def test_what_cannot_be_fitted_is_refused_with_the_reason(call, why):
-    """At the door, in a sentence."""
+def test_invalid_fits_are_refused_with_the_reason(call, why):
+    """They raise ValueError with a sentence."""
     with pytest.raises(ValueError, match=why):
         call()

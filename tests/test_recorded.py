@@ -6,34 +6,41 @@ import json
 
 import pytest
 
-import qdkit
 from qdkit import LLM, Recorded
 from qdkit.archives import Grid
+from qdkit.core.record import Halt
 from qdkit.llm import Question
 from qdkit.operators import Rewrite
-from qdkit.record import Halt
 from qdkit.testing import FAULTS, ModelServer
 
 from .test_models import variation
-from .worlds import Texts
+from .worlds import Texts, search_of
 
 
 def search(ask, **settings):
-    return qdkit.Search(
-        Texts(), Grid((8, 5), Texts.bounds), Rewrite(ask, "Vary: {genome}", name="m"), batch=1, **settings
+    return search_of(
+        Texts(),
+        Grid((8, 5), Texts.bounds),
+        Rewrite(ask, "Vary: {genome}", name="m"),
+        batch=1,
+        **settings,
     )
 
 
 @pytest.mark.parametrize("in_flight", [1, 8])
 def test_a_search_runs_again_from_its_recording_alone(tmp_path, in_flight):
-    """Offline, with the server gone and no key, the same candidates come out and the same answers are kept."""
+    """Without a server or a key, a replay makes the same candidates and stores its answers."""
     path = tmp_path / "answers.jsonl"
     with ModelServer(variation) as server:
-        online = search(LLM("m", base_url=server.url), in_flight=in_flight, ahead=12).run(40, progress=False)
+        online = search(LLM("m", base_url=server.url), in_flight=in_flight, ahead=12).run(
+            40, progress=False
+        )
         online.export_answers(path)
     offline = search(Recorded(LLM("m"), path), in_flight=4, ahead=12).run(40, progress=False)
     told = ("candidate", "answer", "commit")
-    rows = lambda search: [row for row in search.ledger.dump().splitlines() if json.loads(row)[0] in told]
+    rows = lambda search: [
+        row for row in search.ledger.dump().splitlines() if json.loads(row)[0] in told
+    ]
     assert rows(offline) == rows(online)
     assert "127.0.0.1" not in path.read_text()
     online.export_answers(tmp_path / "again.jsonl")
@@ -48,7 +55,10 @@ def test_a_question_that_is_not_in_the_recording_says_so(tmp_path):
 
 
 def test_a_notebook_cell_outside_a_search_is_recorded_as_it_is_asked(tmp_path):
-    """The first time a question goes out; after that the file answers, several answers in their order."""
+    """The first time a question goes out.
+
+    After that the file answers, several answers in their order.
+    """
     path, said = tmp_path / "cell.jsonl", iter(["red", "blue"])
 
     def colour(prompt):
@@ -64,7 +74,10 @@ def test_a_notebook_cell_outside_a_search_is_recorded_as_it_is_asked(tmp_path):
 
 def test_refusals_and_data_are_played_back_too(tmp_path):
     """An answer comes back with its outcome, and what a schema asked for with its data."""
-    path, schema = tmp_path / "a.jsonl", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    path, schema = (
+        tmp_path / "a.jsonl",
+        {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+    )
     with ModelServer([FAULTS["refusal"], '{"n": 3}']) as server:
         model = Recorded(LLM("m", base_url=server.url), path)
         answers = [model.ask("Will you?"), model.ask(Question("How many?", schema=schema))]
@@ -73,7 +86,9 @@ def test_refusals_and_data_are_played_back_too(tmp_path):
     assert (answers[0].outcome, answers[1].data) == ("refused", {"n": 3})
 
 
-@pytest.mark.parametrize("line", ["garbage", "{}", json.dumps({"task": 0, "call": 0, "request": {}, "answer": {}})])
+@pytest.mark.parametrize(
+    "line", ["garbage", "{}", json.dumps({"task": 0, "call": 0, "request": {}, "answer": {}})]
+)
 def test_a_file_that_is_no_recording_is_refused(tmp_path, line):
     """The error names the line."""
     (tmp_path / "x.jsonl").write_text(line)

@@ -8,10 +8,10 @@ import pytest
 
 import qdkit
 from qdkit import metrics
-from qdkit.archives import CVT, Deep, Grid, Soft
-from qdkit.elites import IMPROVED, NEW, NOWHERE, REJECTED, double
+from qdkit.archives import CVT, DeepGrid, Grid, Thresholds
+from qdkit.core.elites import IMPROVED, NEW, NOWHERE, REJECTED, double
 
-from .worlds import Jitter, Points, Texts
+from .worlds import Jitter, Points, Texts, search_of
 
 BOX = ((-1.0, 1.0), (0.0, 3.0))
 GRID = Grid((3, 2), BOX)
@@ -20,10 +20,15 @@ SEEDS, STEPS, ROWS = 6, 4, 16
 
 
 def batches(seed, distinct=False):
-    """Objectives that tie unless `distinct`, some nan; descriptors of which some repeat and some lie outside."""
+    """Objectives that tie unless `distinct`, some nan.
+
+    Descriptors of which some repeat and some lie outside.
+    """
     random = np.random.default_rng(seed)
     for step in range(STEPS):
-        objective = random.normal(size=ROWS) if distinct else random.integers(-2, 3, ROWS).astype(float)
+        objective = (
+            random.normal(size=ROWS) if distinct else random.integers(-2, 3, ROWS).astype(float)
+        )
         low, high = np.array(BOX).T
         descriptor = random.uniform(low - 0.2, high + 0.2, (ROWS, 2))
         descriptor[1:3] = descriptor[0]
@@ -44,16 +49,18 @@ def filled(archive, seed, **given):
 
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.3, 1.0])
 @pytest.mark.parametrize("geometry", ["grid", "CVT"])
-def test_soft_thresholds_are_those_of_pyribs(geometry, rate):
-    """On the same batches statuses, values, thresholds and elites are those of CMA-MAE's archives in pyribs."""
+def test_thresholds_agree_with_pyribs(geometry, rate):
+    """The same batches give the statuses, values, thresholds and elites of CMA-MAE's archives."""
     from ribs.archives import CVTArchive, GridArchive
 
-    given = {"solution_dim": 1, "ranges": BOX, "learning_rate": rate, "threshold_min": -1.5}
+    settings = {"solution_dim": 1, "ranges": BOX, "learning_rate": rate, "threshold_min": -1.5}
     inner = GRID if geometry == "grid" else CVT(CENTROIDS, BOX)
     empty = lambda: (
-        GridArchive(dims=(3, 2), **given) if geometry == "grid" else CVTArchive(centroids=CENTROIDS, **given)
+        GridArchive(dims=(3, 2), **settings)
+        if geometry == "grid"
+        else CVTArchive(centroids=CENTROIDS, **settings)
     )
-    ours = Soft(inner, rate, -1.5)
+    ours = Thresholds(inner, rate, -1.5)
     with double():
         for seed in range(SEEDS):
             elites, other = ours.init(np.int32(0)), empty()
@@ -62,22 +69,35 @@ def test_soft_thresholds_are_those_of_pyribs(geometry, rate):
                 info = other.add(id[:, None], objective, descriptor)
                 np.testing.assert_array_equal(added.status, info["status"])
                 np.testing.assert_allclose(added.value, info["value"], rtol=1e-12, atol=1e-12)
-            kept = other.data()
-            order = np.argsort(kept["index"])
+            data = other.data()
+            order = np.argsort(data["index"])
             cells = np.flatnonzero(np.asarray(elites.occupied))
-            np.testing.assert_array_equal(cells, kept["index"][order])
-            np.testing.assert_array_equal(elites.payload[cells], kept["solution"][order, 0])
-            np.testing.assert_array_equal(elites.objective[cells], kept["objective"][order])
-            np.testing.assert_allclose(elites.state[cells], kept["threshold"][order], rtol=1e-12, atol=1e-12)
+            np.testing.assert_array_equal(cells, data["index"][order])
+            np.testing.assert_array_equal(elites.payload[cells], data["solution"][order, 0])
+            np.testing.assert_array_equal(elites.objective[cells], data["objective"][order])
+            np.testing.assert_allclose(
+                elites.state[cells], data["threshold"][order], rtol=1e-12, atol=1e-12
+            )
 
 
-def test_a_bar_rises_by_degrees():
-    """Whoever passes it enters, a worse one too; it never falls, and what is not finite does not move it."""
-    soft, here = Soft(Grid((1,), ((0, 1),)), rate=0.5), [[0.5]]
+def test_a_threshold_rises_gradually():
+    """A candidate above it enters, even if it is worse than the elite.
+
+    It never falls, and what is not finite does not move it.
+    """
+    soft, here = Thresholds(Grid((1,), ((0, 1),)), rate=0.5), [[0.5]]
     elites, added = soft.add(soft.init(0), [8.0], here, np.array([1]))
-    assert added.status.tolist() == [NEW] and added.value.tolist() == [8.0] and elites.state.tolist() == [4.0]
+    assert (
+        added.status.tolist() == [NEW]
+        and added.value.tolist() == [8.0]
+        and elites.state.tolist() == [4.0]
+    )
     elites, added = soft.add(elites, [6.0], here, np.array([2]))
-    assert added.status.tolist() == [IMPROVED] and added.value.tolist() == [2.0] and elites.state.tolist() == [5.0]
+    assert (
+        added.status.tolist() == [IMPROVED]
+        and added.value.tolist() == [2.0]
+        and elites.state.tolist() == [5.0]
+    )
     assert elites.objective.tolist() == [6.0] and elites.payload.tolist() == [2]
     after, added = soft.add(elites, [5.0], here, np.array([3]))
     assert added.status.tolist() == [REJECTED] and same(after, elites)
@@ -86,9 +106,9 @@ def test_a_bar_rises_by_degrees():
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
-def test_the_best_few_of_each_cell_stay(depth):
-    """Every cell keeps the best of all that ever came, the first of equals first, and counts them against its last."""
-    deep = Deep(GRID, depth)
+def test_a_deep_cell_keeps_its_best_candidates(depth):
+    """Each cell keeps the best, the first of equals first; values count against its last."""
+    deep = DeepGrid(GRID, depth)
     with double():
         for seed in range(SEEDS):
             elites, everyone = deep.init(np.int32(0)), [[] for _ in range(GRID.cells)]
@@ -96,12 +116,17 @@ def test_the_best_few_of_each_cell_stay(depth):
                 objective[3] = np.nan
                 before = [sorted(cell, key=lambda row: -row[0])[:depth] for cell in everyone]
                 elites, added = deep.add(elites, objective, descriptor, id)
-                rows = zip(np.asarray(GRID.cell(descriptor)).tolist(), objective.tolist(), id.tolist(), strict=True)
+                rows = zip(
+                    np.asarray(GRID.cell(descriptor)).tolist(),
+                    objective.tolist(),
+                    id.tolist(),
+                    strict=True,
+                )
                 for i, (cell, value, number) in enumerate(rows):
                     last = before[cell][-1][0] if len(before[cell]) == depth else -np.inf
                     better = (IMPROVED if before[cell] else NEW) if value > last else REJECTED
                     assert added.status[i] == better
-                    gain = value - (0.0 if last == -np.inf else last)
+                    gain = value - (before[cell][-1][0] if before[cell] else 0.0)
                     assert float(added.value[i]) == gain or np.isnan(gain)
                     if np.isfinite(value):
                         everyone[cell].append((value, number))
@@ -110,22 +135,26 @@ def test_the_best_few_of_each_cell_stay(depth):
                 places = slice(cell * depth, (cell + 1) * depth)
                 ids = [number for _, number in best] + [-1] * (depth - len(best))
                 assert elites.payload[places].tolist() == ids
-                assert elites.objective[places].tolist()[: len(best)] == [value for value, _ in best]
+                assert elites.objective[places].tolist()[: len(best)] == [
+                    value for value, _ in best
+                ]
 
 
-def test_a_depth_of_one_is_the_archive_itself():
+def test_a_deep_archive_of_depth_one_equals_the_plain_archive():
     """Elites, statuses, values and cells."""
     for seed in range(SEEDS):
-        plain, deep = GRID.init(np.int32(0)), Deep(GRID, 1).init(np.int32(0))
+        plain, deep = GRID.init(np.int32(0)), DeepGrid(GRID, 1).init(np.int32(0))
         for batch in batches(seed):
-            plain, told = GRID.add(plain, *batch)
-            deep, said = Deep(GRID, 1).add(deep, *batch)
-            assert same(told, said) and same(plain, deep)
+            plain, plain_added = GRID.add(plain, *batch)
+            deep, deep_added = DeepGrid(GRID, 1).add(deep, *batch)
+            assert same(plain_added, deep_added) and same(plain, deep)
 
 
-@pytest.mark.parametrize("archive", [Soft(GRID, 0.1, -1.5), Deep(GRID, 3)], ids=["soft", "deep"])
-def test_what_was_rejected_leaves_no_trace(archive):
-    """A batch without the rows that were rejected gives the same elites, and so does another order of rows."""
+@pytest.mark.parametrize(
+    "archive", [Thresholds(GRID, 0.1, -1.5), DeepGrid(GRID, 3)], ids=["soft", "deep"]
+)
+def test_rejected_candidates_leave_no_trace(archive):
+    """Without the rejected rows, or in another order of rows, the elites are the same."""
     for seed in range(SEEDS):
         with double():
             elites = archive.init(np.int32(0))
@@ -135,22 +164,35 @@ def test_what_was_rejected_leaves_no_trace(archive):
                 assert same(archive.add(elites, entered, descriptor, id)[0], after)
                 order = np.random.default_rng(seed).permutation(ROWS)
                 other, _ = archive.add(elites, objective[order], descriptor[order], id[order])
-                assert jax.tree.all(jax.tree.map(lambda x, y: np.allclose(x, y, 1e-12, equal_nan=True), other, after))
+                assert jax.tree.all(
+                    jax.tree.map(
+                        lambda x, y: np.allclose(x, y, 1e-12, equal_nan=True), other, after
+                    )
+                )
                 elites = after
 
 
-def test_a_cell_counts_once_however_many_it_keeps():
+def test_a_deep_cell_counts_once_in_metrics():
     """Coverage, QD score, best and mean are those of the best of each cell."""
     for seed in range(SEEDS):
-        plain, deep = filled(GRID, seed), filled(Deep(GRID, 3), seed)
-        for number in (metrics.occupied, metrics.coverage, metrics.qd_score, metrics.best, metrics.mean_objective):
+        plain, deep = filled(GRID, seed), filled(DeepGrid(GRID, 3), seed)
+        for number in (
+            metrics.occupied,
+            metrics.coverage,
+            metrics.qd_score,
+            metrics.best_objective,
+            metrics.mean_objective,
+        ):
             assert number(deep) == number(plain)
         assert deep.occupied.sum() > plain.occupied.sum()
 
 
-def test_update_is_add_in_the_memory_of_the_elites():
-    """The same elites and answers; those that were given are gone, while `add` leaves them as they are."""
-    for archive in (GRID, CVT(CENTROIDS), Soft(GRID), Deep(GRID, 2)):
+def test_update_equals_add_and_reuses_memory():
+    """The same elites and answers.
+
+    Those that were given are gone, while `add` leaves them as they are.
+    """
+    for archive in (GRID, CVT(CENTROIDS), Thresholds(GRID), DeepGrid(GRID, 2)):
         elites, batch = filled(archive, 0), next(batches(1))
         copy = jax.tree.map(np.array, elites)
         added = archive.add(elites, *batch)
@@ -160,57 +202,78 @@ def test_update_is_add_in_the_memory_of_the_elites():
             np.asarray(elites.objective)
 
 
-RULES = {"soft": lambda inner: Soft(inner, 0.2), "deep": lambda inner: Deep(inner, 3)}
+RULES = {"soft": lambda inner: Thresholds(inner, 0.2), "deep": lambda inner: DeepGrid(inner, 3)}
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("world", ["points", "texts"])
 def test_a_run_on_disk_has_the_elites_of_its_search(rule, world, tmp_path):
-    """Opened again, looked at while it is going on and gone on with, whatever the rule."""
+    """For every rule, when the run is opened, watched while it runs, and resumed."""
     if world == "points":
         parts = Points(), RULES[rule](Grid((6, 5), ((0, 1), (0, 1)))), Jitter()
     else:
         from .worlds import Chatter
 
         parts = Texts(), RULES[rule](Grid((8, 4), Texts.bounds)), Chatter()
-    with qdkit.Search(*parts, batch=5, seed=3, run=tmp_path / "run") as search:
+    with search_of(*parts, batch=5, seed=3, run=tmp_path / "run") as search:
         for step, _ in enumerate(search.steps(20)):
             if step in (0, 9, 19):
-                seen = qdkit.load(tmp_path / "run")
-                held, kept = search.elites, seen.elites
+                view = qdkit.load(tmp_path / "run")
+                expected, loaded = search.elites, view.elites
                 assert same(
-                    (held.objective, held.descriptor, held.payload["id"], held.state),
-                    (kept.objective, kept.descriptor, kept.payload["id"], kept.state),
+                    (
+                        expected.objective,
+                        expected.descriptor,
+                        expected.payload["id"],
+                        expected.state,
+                    ),
+                    (loaded.objective, loaded.descriptor, loaded.payload["id"], loaded.state),
                 )
-                assert kept.depth == held.depth and seen.summary()["coverage"] == search.history["coverage"][-1]
-                assert len(seen.elites_frame()) == kept.occupied.sum() >= seen.summary()["occupied"]
-                seen.close()
+                assert (
+                    loaded.depth == expected.depth
+                    and view.summary()["coverage"] == search.history["coverage"][-1]
+                )
+                assert (
+                    len(view.elites_frame()) == loaded.occupied.sum() >= view.summary()["occupied"]
+                )
+                view.close()
         last = search.elites
-    with qdkit.Search(*parts, batch=5, seed=3, run=tmp_path / "run", resume=True) as again:
+    with search_of(*parts, batch=5, seed=3, run=tmp_path / "run", resume=True) as again:
         assert same(again.elites, last)
 
 
 BAD = {
-    "rate is 1.5: a number from 0 to 1": lambda: Soft(GRID, 1.5),
-    "rate is nan": lambda: Soft(GRID, np.nan),
-    "minimum is -inf: a finite number is needed": lambda: Soft(GRID, 0.1, -np.inf),
-    "depth is 0: a whole number from 1": lambda: Deep(GRID, 0),
-    "depth is 2.5": lambda: Deep(GRID, 2.5),
-    "Soft was given a Deep, which has an insertion rule already": lambda: Soft(Deep(GRID, 2)),
-    "give Deep the cells alone, such as a Grid or a CVT": lambda: Deep(Soft(GRID), 2),
+    "rate is 1.5: a number from 0 to 1": lambda: Thresholds(GRID, 1.5),
+    "rate is nan": lambda: Thresholds(GRID, np.nan),
+    "minimum is -inf: a finite number is needed": lambda: Thresholds(GRID, 0.1, -np.inf),
+    "depth is 0: a whole number from 1": lambda: DeepGrid(GRID, 0),
+    "depth is 2.5": lambda: DeepGrid(GRID, 2.5),
+    "Thresholds was given a DeepGrid, which has an insertion rule already": lambda: Thresholds(
+        DeepGrid(GRID, 2)
+    ),
+    "give DeepGrid the cells alone, such as a Grid or a CVT": lambda: DeepGrid(
+        Thresholds(GRID), 2
+    ),
 }
 
 
 @pytest.mark.parametrize("words", BAD)
-def test_what_cannot_be_built_says_why(words):
-    """An archive has one rule; the other settings have their sentences too."""
+def test_invalid_settings_of_archives_say_why(words):
+    """An archive has one rule; the other settings have their own messages."""
     with pytest.raises(ValueError, match=re.escape(words)):
         BAD[words]()
 
 
-def test_the_cells_are_seen_through_the_rule():
-    """A soft archive is drawn as its cells are; names, labels and bounds are those of the cells."""
-    soft = Soft(GRID)
-    assert soft.shape == GRID.shape and (soft.edges(0) == GRID.edges(0)).all() and soft.names == GRID.names
-    assert not hasattr(soft, "centroids") and hasattr(Soft(CVT(CENTROIDS)), "centroids")
-    assert not hasattr(Deep(GRID, 2), "shape") and Deep(GRID, 2).names == GRID.names
+def test_an_archive_with_a_rule_is_drawn_like_its_cells():
+    """A soft archive is drawn as its cells are.
+
+    Names, labels and bounds are those of the cells.
+    """
+    soft = Thresholds(GRID)
+    assert (
+        soft.shape == GRID.shape
+        and (soft.edges(0) == GRID.edges(0)).all()
+        and soft.names == GRID.names
+    )
+    assert not hasattr(soft, "centroids") and hasattr(Thresholds(CVT(CENTROIDS)), "centroids")
+    assert not hasattr(DeepGrid(GRID, 2), "shape") and DeepGrid(GRID, 2).names == GRID.names

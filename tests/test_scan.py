@@ -1,4 +1,6 @@
-"""The compiled loop: it is the plain loop, goes on where it stopped, and says what it cannot compile."""
+"""The compiled loop: it is the plain loop, goes on where it stopped, and says what it cannot
+compile.
+"""
 
 from __future__ import annotations
 
@@ -10,50 +12,59 @@ import numpy as np
 import pytest
 
 from qdkit import Budget, Search, metrics, viz
-from qdkit.archives import Deep, Grid, Islands
-from qdkit.cli import main
-from qdkit.comparison import compared
+from qdkit.archives import DeepGrid, Grid, Islands
+from qdkit.cli.commands import main
+from qdkit.comparing.comparison import compare_runs
+from qdkit.core.elites import double
+from qdkit.core.types import Evaluation
 from qdkit.domains import Arm, Sphere, Words
-from qdkit.elites import double
-from qdkit.ledger import Ledger
-from qdkit.loop import Loop, pure
-from qdkit.operators import Arborescence, Evolution, Gaussian, Line, Rewrite
-from qdkit.runs import load
-from qdkit.scan import FILE, Scan
-from qdkit.stopping import Coverage
-from qdkit.types import Evaluation
-from tests.worlds import Points
+from qdkit.operators import Evolution, Gaussian, GradientArborescence, IsoLine, Rewrite
+from qdkit.runs.compiled_state import STATE_FILE
+from qdkit.runs.ledger import Ledger
+from qdkit.runs.run import load
+from qdkit.search.compiled import CompiledSearch
+from qdkit.search.compiled_step import CompiledLoop, pure
+from qdkit.search.stopping import Coverage
+from tests.worlds import Points, compiled_search_of, search_of
 
 SPHERE = Sphere(6)
 GRID = Grid((8, 8), SPHERE.bounds)
 OPERATORS = {
     "gaussian": lambda: Gaussian(0.5),
-    "line": lambda: Line(0.5, 0.2),
+    "line": lambda: IsoLine(0.5, 0.2),
     "cma-me": lambda: Evolution(emitters=3, batch=8, ranker="2rd", bounds=SPHERE.bounds),
-    "cma-mega": lambda: Arborescence(SPHERE, emitters=3, batch=8),
+    "cma-mega": lambda: GradientArborescence(SPHERE, emitters=3, batch=8),
 }
-EVOLUTION = "operators.evolution.emitters", "operators.evolution.arborescence"
+EVOLUTION = "operators.evolution.emitters", "operators.evolution.gradient_arborescence"
 every_operator = pytest.mark.parametrize("name", OPERATORS)
 
 
 def scan(name="line", **settings):
-    return Scan(SPHERE, GRID, OPERATORS[name](), **{"batch": 24} | settings)
+    return compiled_search_of(SPHERE, GRID, OPERATORS[name](), **{"batch": 24} | settings)
 
 
 def history(search):
     """As the search says it, but for the clocks."""
-    return {name: column for name, column in search.history.items() if name not in ("seconds", "cpu")}
+    return {
+        name: column for name, column in search.history.items() if name not in ("seconds", "cpu")
+    }
 
 
 def same(a, b):
-    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+    return all(
+        np.array_equal(x, y, equal_nan=True)
+        for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True)
+    )
 
 
 @every_operator
-def test_compiled_it_is_the_same_loop(name):
+def test_the_compiled_loop_equals_its_single_steps(name):
     """Six steps one by one come to the same elites but for rounding."""
     compiled = scan(name)
-    step, state = jax.jit(Loop(SPHERE, GRID, pure(OPERATORS[name](), 24), 0.0).step), compiled._state
+    step, state = (
+        jax.jit(CompiledLoop(SPHERE, GRID, pure(OPERATORS[name](), 24), 0.0).step),
+        compiled._state,
+    )
     for _ in range(6):
         state = step(compiled._root, state)
     compiled.run(6, progress=False)
@@ -61,16 +72,18 @@ def test_compiled_it_is_the_same_loop(name):
     np.testing.assert_allclose(compiled.elites.objective, state.elites.objective, rtol=1e-4)
 
 
-def test_a_step_in_one_program_learns_what_it_learns_in_two():
-    """Fused with what made it, a value was computed twice and rounded in two ways: a candidate ranked behind itself."""
+def test_an_operator_learns_the_same_in_one_program_and_in_two():
+    """Fused with what made it, a value was computed twice and rounded in two ways: a candidate
+    ranked behind itself.
+    """
 
-    class Heard(Arborescence):
+    class Heard(GradientArborescence):
         def tell(self, *heard):
             return heard
 
-    operator, spy = (kind(SPHERE, emitters=3, batch=17) for kind in (Arborescence, Heard))
-    search = Scan(SPHERE, GRID, operator, batch=operator.size)
-    step, hear = (jax.jit(Loop(SPHERE, GRID, each, 0.0).step) for each in (operator, spy))
+    operator, spy = (kind(SPHERE, emitters=3, batch=17) for kind in (GradientArborescence, Heard))
+    search = CompiledSearch(SPHERE, GRID, operator, batch=operator.size)
+    step, hear = (jax.jit(CompiledLoop(SPHERE, GRID, each, 0.0).step) for each in (operator, spy))
     tell, state = jax.jit(operator.tell), search._state
     for _ in range(4):
         apart = tell(*hear(search._root, state).operator)
@@ -80,8 +93,10 @@ def test_a_step_in_one_program_learns_what_it_learns_in_two():
 
 
 @every_operator
-def test_stopped_and_gone_on_with_it_is_the_run_that_never_stopped(name, tmp_path):
-    """In two sittings, through the disk, and in one: elites, operator, counts and history, bit for bit."""
+def test_a_resumed_run_equals_an_uninterrupted_one(name, tmp_path):
+    """In two sittings, through the disk, and in one: elites, operator, counts and history, bit for
+    bit.
+    """
     whole = scan(name).run(9, progress=False)
     scan(name, run=tmp_path).run(4, progress=False).close()
     gone_on = scan(name, run=tmp_path, resume=True).run(5, progress=False)
@@ -92,7 +107,7 @@ def test_stopped_and_gone_on_with_it_is_the_run_that_never_stopped(name, tmp_pat
     assert read.commits == gone_on.commits and read.commits[-1].seconds > 0
 
 
-def test_a_caller_who_stops_between_two_looks_loses_nothing(tmp_path):
+def test_a_caller_can_stop_between_two_chunks(tmp_path):
     """Left after the first hundred of 250 steps, and gone on with, it is the same run."""
     whole = scan().run(250, progress=False)
     with scan(run=tmp_path) as stopped:
@@ -100,10 +115,10 @@ def test_a_caller_who_stops_between_two_looks_loses_nothing(tmp_path):
     assert same(whole._state, scan(run=tmp_path, resume=True).run(150, progress=False)._state)
 
 
-def test_a_snapshot_that_was_half_written_does_no_harm(tmp_path):
+def test_a_half_written_snapshot_does_no_harm(tmp_path):
     """What a killed process left beside the last whole one is written over."""
     scan(run=tmp_path).run(3, progress=False).close()
-    (tmp_path / f"{FILE}.part").write_bytes(b"PK half")
+    (tmp_path / f"{STATE_FILE}.part").write_bytes(b"PK half")
     gone_on = scan(run=tmp_path, resume=True).run(3, progress=False)
     assert same(scan().run(6, progress=False)._state, gone_on._state)
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")]
@@ -124,16 +139,28 @@ def test_making_one_compiles_a_handful_of_programs(name, caplog):
     with jax.log_compiles(), caplog.at_level("WARNING"):
         scan(name).run(1, progress=False)
     compiled = [record.message for record in caplog.records if "Compiling" in record.message]
-    assert 4 <= len(compiled) <= 12, compiled  # the first keys, the seeds, the beginning and the loop; and what is tiny
+    assert 4 <= len(compiled) <= 12, (
+        compiled
+    )  # the first keys, the seeds, the beginning and the loop; and what is tiny
 
 
 @every_operator
-def test_with_the_keys_of_jax_itself_it_is_the_same_run(name, monkeypatch):
-    """But for rounding, where a compiler fuses otherwise: `quick` changes how soon numbers are made, not which."""
+def test_a_run_with_the_default_keys_of_jax_is_the_same(name, monkeypatch):
+    """But for rounding, where a compiler fuses otherwise: `fast_key` changes how soon numbers are
+    made, not which.
+    """
     ours = scan(name).run(6, progress=False)
     asked = []
-    for room in ("scan", "loop", "operators.gaussian", "operators.line", *EVOLUTION):
-        monkeypatch.setattr(f"qdkit.{room}.quick", lambda key, room=room: asked.append(room) or key)
+    for room in (
+        "search.compiled",
+        "search.compiled_step",
+        "operators.gaussian",
+        "operators.iso_line",
+        *EVOLUTION,
+    ):
+        monkeypatch.setattr(
+            f"qdkit.{room}.fast_key", lambda key, room=room: asked.append(room) or key
+        )
     jax.clear_caches()
     theirs = scan(name).run(6, progress=False)
     assert len({*asked}) >= 3  # the keys of the run, of its steps, and of the operator
@@ -141,7 +168,7 @@ def test_with_the_keys_of_jax_itself_it_is_the_same_run(name, monkeypatch):
     np.testing.assert_allclose(ours.elites.objective, theirs.elites.objective, rtol=1e-4)
 
 
-def test_what_users_wrote_is_given_the_keys_of_jax():
+def test_parts_of_users_get_the_default_keys_of_jax():
     """Of which some of `jax.random` asks for its own kind, and which meet other keys."""
 
     class Seeded(Sphere):
@@ -153,30 +180,32 @@ def test_what_users_wrote_is_given_the_keys_of_jax():
         def vary(self, key, parents):
             return parents + 0.1 * jax.random.poisson(key, 1.0, parents.shape)
 
-    search = Search(Seeded(6), GRID, Jumps(0.5), batch=24, compiled=True).run(3, progress=False)
+    search = Search.compiled(Seeded(6), GRID, Jumps(0.5), batch=24).run(3, progress=False)
     assert search.elites.occupied.any()
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-def test_the_same_seed_gives_the_same_run_and_another_another(seed):
+def test_equal_seeds_give_equal_runs_and_others_do_not(seed):
     """Bit for bit."""
     runs = [scan(seed=s).run(5, progress=False) for s in (seed, seed, seed + 1)]
     assert same(runs[0]._state, runs[1]._state) and not same(runs[0].elites, runs[2].elites)
 
 
-def test_history_says_how_it_stood():
-    """Its last row is what the elites say, nothing of it falls, and there is a row for each step."""
+def test_the_history_has_the_progress_after_each_step():
+    """Its last row is what the elites say, nothing of it falls, and there is a row for each
+    step.
+    """
     search = scan().run(130, progress=False)
     history, summary = search.history, search.summary()
     assert {len(column) for column in history.values()} == {131}
     assert history["evaluations"][-1] == summary["evaluations"] == 131 * 24
     assert history["coverage"][-1] == pytest.approx(metrics.coverage(search.elites))
     assert history["qd_score"][-1] == pytest.approx(metrics.qd_score(search.elites), rel=1e-5)
-    assert history["best"][-1] == pytest.approx(metrics.best(search.elites))
+    assert history["best"][-1] == pytest.approx(metrics.best_objective(search.elites))
     assert all((np.diff(history[name]) >= 0).all() for name in ("coverage", "qd_score", "best"))
 
 
-def test_every_elite_is_what_its_genome_is_worth():
+def test_every_elite_has_the_objective_of_its_genome():
     """Objective, descriptor and cell come out again from the genome that is kept."""
     elites = scan("cma-me").run(20, progress=False).elites
     cells = np.flatnonzero(elites.occupied)
@@ -190,7 +219,9 @@ def test_every_elite_is_what_its_genome_is_worth():
 def test_what_lies_outside_is_counted(outside):
     """In a box of half the width, the one way or the other."""
     box = tuple((low / 8, high / 8) for low, high in SPHERE.bounds)
-    search = Scan(SPHERE, Grid((8, 8), box, outside), Gaussian(0.5), batch=24).run(30, progress=False)
+    search = CompiledSearch(SPHERE, Grid((8, 8), box, outside), Gaussian(0.5), batch=24).run(
+        30, progress=False
+    )
     counted, other = ("clipped", "refused") if outside == "clip" else ("refused", "clipped")
     assert search.history[counted][-1] == search.summary()[counted] > 0
     assert search.summary()[other] == 0
@@ -207,7 +238,9 @@ def test_candidates_that_fail_do_not_enter():
             descriptor = jax.numpy.where(genomes[:, 1:2] > 1, jax.numpy.nan, found.descriptor)
             return Evaluation(objective, descriptor)
 
-    search = Scan(Holes(6), GRID, Evolution(emitters=2, batch=12)).run(30, progress=False)
+    search = CompiledSearch(Holes(6), GRID, Evolution(emitters=2, batch=12)).run(
+        30, progress=False
+    )
     genomes = search.elites.payload["genome"][search.elites.occupied]
     assert (genomes[:, 0] <= 0).all() and (genomes[:, 1] <= 1).all()
     assert search.summary()["coverage"] > 0.1
@@ -216,7 +249,9 @@ def test_candidates_that_fail_do_not_enter():
 def test_within_double_it_computes_in_float64():
     """Elites and metrics, where the domain's seeds are float64."""
     with double():
-        search = Scan(Points(), Grid((8, 8), Points.bounds), Line(0.1), batch=24).run(5, progress=False)
+        search = CompiledSearch(Points(), Grid((8, 8), Points.bounds), IsoLine(0.1), batch=24).run(
+            5, progress=False
+        )
     assert search.elites.objective.dtype == search.elites.payload["genome"].dtype == np.float64
 
 
@@ -228,11 +263,14 @@ def test_fewer_seeds_than_a_batch_count_as_what_they_are():
         def seeds(self, key, n):
             return super().seeds(key, 5)
 
-    search = Scan(Few(6), GRID, Line(0.5), batch=24).run(3, progress=False)
-    assert search.history["evaluations"].tolist() == [5, 29, 53, 77] and search.summary()["evaluations"] == 77
+    search = CompiledSearch(Few(6), GRID, IsoLine(0.5), batch=24).run(3, progress=False)
+    assert (
+        search.history["evaluations"].tolist() == [5, 29, 53, 77]
+        and search.summary()["evaluations"] == 77
+    )
 
 
-def test_it_can_be_looked_at_like_a_search():
+def test_it_can_be_read_like_a_search():
     """A map, its curves and a histogram."""
     search = scan().run(5, progress=False)
     viz.heatmap(search), viz.progress(search), viz.histogram(search), viz.overview(search)
@@ -240,23 +278,30 @@ def test_it_can_be_looked_at_like_a_search():
     assert best.objective == search.summary()["best_objective"] == frame["objective"].max()
     assert len(pool) == len(frame) == search.summary()["occupied"] and best.origin == "line"
     np.testing.assert_array_equal(search.genome(best.id), best.genome)
-    with pytest.raises(KeyError, match="no elite in the place"):
+    with pytest.raises(KeyError, match="no elite in the slot"):
         search.genome(-1)
     assert search.diversity().n == len(pool) and len(search.candidates_frame()) == 0
 
 
-def test_its_bar_says_how_it_stands(capsys):
+def test_its_bar_shows_the_progress(capsys):
     """To the end."""
     scan().run(3)
     assert "coverage" in capsys.readouterr().err
 
 
-def test_limits_of_a_domain_are_kept():
+def test_the_limits_of_a_domain_hold():
     """Every joint of an arm stays within a turn."""
     arm = Arm(5)
-    for operator in (Line(0.5, limits=arm.limits), Evolution(2.0, emitters=2, batch=12, limits=arm.limits)):
-        search = Scan(arm, Grid((9, 9), arm.bounds), operator, batch=24).run(20, progress=False)
-        assert np.abs(search.elites.payload["genome"][search.elites.occupied]).max() <= np.float32(np.pi)
+    for operator in (
+        IsoLine(0.5, limits=arm.limits),
+        Evolution(2.0, emitters=2, batch=12, limits=arm.limits),
+    ):
+        search = CompiledSearch(arm, Grid((9, 9), arm.bounds), operator, batch=24).run(
+            20, progress=False
+        )
+        assert np.abs(search.elites.payload["genome"][search.elites.occupied]).max() <= np.float32(
+            np.pi
+        )
 
 
 class Numpy(Sphere):
@@ -277,11 +322,17 @@ class Nowhere(Sphere):
 @pytest.mark.parametrize(
     "domain, operator, settings, error, sentence",
     [
-        (Numpy(6), Line(), {}, TypeError, "evaluate leaves jax.*search with qdkit.Search"),
-        (Words(), Line(), {}, TypeError, "searches arrays of numbers, and Words.* gave a list"),
-        (Silent(6), Line(), {}, ValueError, "both an objective and a descriptor"),
-        (Nowhere(6), Line(), {}, RuntimeError, "no seed could enter"),
-        (SPHERE, Rewrite(str, "{genome}"), {}, TypeError, "'rewrite' cannot be compiled: it has no vary"),
+        (Numpy(6), IsoLine(), {}, TypeError, "evaluate leaves jax.*search with qdkit.Search"),
+        (Words(), IsoLine(), {}, TypeError, "searches arrays of numbers, and Words.* gave a list"),
+        (Silent(6), IsoLine(), {}, ValueError, "both an objective and a descriptor"),
+        (Nowhere(6), IsoLine(), {}, RuntimeError, "no seed could enter"),
+        (
+            SPHERE,
+            Rewrite(str, "{genome}"),
+            {},
+            TypeError,
+            "'rewrite' cannot be compiled: it has no vary",
+        ),
         (SPHERE, Evolution(), {"batch": 64}, ValueError, "makes 540 candidates a step, not 64"),
     ],
     ids=["numpy", "words", "silent", "nowhere", "rewrite", "batch"],
@@ -289,7 +340,7 @@ class Nowhere(Sphere):
 def test_what_cannot_be_compiled_is_refused(domain, operator, settings, error, sentence):
     """At the door, with a sentence that says what is needed."""
     with pytest.raises(error, match=sentence):
-        Scan(domain, GRID, operator, **settings)
+        compiled_search_of(domain, GRID, operator, **settings)
 
 
 def test_a_number_of_steps_is_whole_and_positive():
@@ -300,8 +351,13 @@ def test_a_number_of_steps_is_whole_and_positive():
 
 
 def test_runs_are_neither_overwritten_nor_mixed(tmp_path):
-    """A folder with a run is not begun anew, one without is not resumed, nor with other parts, nor when damaged."""
-    with scan(run=tmp_path / "a"), pytest.raises(FileExistsError, match="holds a run already: go on with it"):
+    """A folder with a run is not begun anew, one without is not resumed, nor with other parts, nor
+    when damaged.
+    """
+    with (
+        scan(run=tmp_path / "a"),
+        pytest.raises(FileExistsError, match="holds a run already: go on with it"),
+    ):
         scan(run=tmp_path / "a")
     with pytest.raises(FileNotFoundError, match="holds no run"):
         scan(run=tmp_path / "b", resume=True)
@@ -309,14 +365,17 @@ def test_runs_are_neither_overwritten_nor_mixed(tmp_path):
         scan(run=tmp_path / "a", resume=True, seed=1)
     with pytest.raises(ValueError, match="has compiled = line, and this search gaussian"):
         scan("gaussian", run=tmp_path / "a", resume=True)
-    whole = (tmp_path / "a" / FILE).read_bytes()
+    whole = (tmp_path / "a" / STATE_FILE).read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"nonsense"):
-        (tmp_path / "a" / FILE).write_bytes(damaged)
+        (tmp_path / "a" / STATE_FILE).write_bytes(damaged)
         with pytest.raises(RuntimeError, match="cannot be read as the state of a search"):
             scan(run=tmp_path / "a", resume=True)
-    (tmp_path / "a" / FILE).write_bytes(whole)
-    kept = dict(np.load(tmp_path / "a" / FILE))
-    np.savez(tmp_path / "a" / FILE, **{name: x for name, x in kept.items() if name != ".elites.objective"})
+    (tmp_path / "a" / STATE_FILE).write_bytes(whole)
+    kept = dict(np.load(tmp_path / "a" / STATE_FILE))
+    np.savez(
+        tmp_path / "a" / STATE_FILE,
+        **{name: x for name, x in kept.items() if name != ".elites.objective"},
+    )
     for read in (lambda: scan(run=tmp_path / "a", resume=True), lambda: load(tmp_path / "a")):
         with pytest.raises(RuntimeError, match="as the state of a search: it has no"):
             read()
@@ -326,16 +385,24 @@ def test_islands_are_refused_and_a_deep_cell_counts_once():
     """What the loop cannot do is a sentence, and coverage is that of cells."""
     domain = Sphere(4)
     with pytest.raises(TypeError, match="one archive, not 3 islands"):
-        Scan(domain, Islands(Grid((5, 5), domain.bounds), 3), Line(0.5, 0.2), batch=16)
-    scan = Scan(domain, Deep(Grid((5, 5), domain.bounds), 3), Line(0.5, 0.2), batch=16).run(5, progress=False)
+        CompiledSearch(
+            domain, Islands(Grid((5, 5), domain.bounds), 3), IsoLine(0.5, 0.2), batch=16
+        )
+    scan = CompiledSearch(
+        domain, DeepGrid(Grid((5, 5), domain.bounds), 3), IsoLine(0.5, 0.2), batch=16
+    ).run(5, progress=False)
     assert scan.history["coverage"][-1] == pytest.approx(scan.summary()["coverage"])
     assert scan.history["qd_score"][-1] == pytest.approx(scan.summary()["qd_score"], rel=1e-5)
 
 
-def test_the_call_of_a_search_gives_it():
-    """`Search(..., compiled=True)` is the compiled search, with the same numbers as by its own name."""
-    search = Search(SPHERE, GRID, Line(0.5, 0.2), batch=24, seed=0, compiled=True).run(4, progress=False)
-    assert isinstance(search, Scan) and same(search._state, scan().run(4, progress=False)._state)
+def test_search_compiled_makes_a_compiled_search():
+    """`Search.compiled(...)` is the compiled search, with the same numbers as by its own name."""
+    search = Search.compiled(SPHERE, GRID, IsoLine(0.5, 0.2), batch=24, seed=0).run(
+        4, progress=False
+    )
+    assert isinstance(search, CompiledSearch) and same(
+        search._state, scan().run(4, progress=False)._state
+    )
 
 
 @pytest.mark.parametrize(
@@ -350,14 +417,17 @@ def test_the_call_of_a_search_gives_it():
 )
 def test_what_a_compiled_loop_cannot_call_is_refused(settings, part):
     """A judge, novelty, lessons, several steps at once: in a sentence that names it."""
-    with pytest.raises(TypeError, match=f"was given {part}: leave it out"):
-        Search(SPHERE, GRID, Line(0.5), compiled=True, **settings)
+    with pytest.raises(TypeError, match=f"no argument {part!r}: .*leave it out"):
+        search_of(SPHERE, GRID, IsoLine(0.5), compiled=True, **settings)
 
 
 def test_a_budget_and_a_rule_stop_it():
     """Evaluations are never passed; a rule stops it within a few steps, and both say why."""
     search = scan(budget=Budget(evaluations=1000)).run(progress=False)
-    assert search.commits[-1].evaluations == 984 and search.stopped == "984 of 1,000 evaluations are used"
+    assert (
+        search.commits[-1].evaluations == 984
+        and search.stopped == "984 of 1,000 evaluations are used"
+    )
     search = scan().run(until=Coverage(0.2), progress=False)
     assert search.commits[-1].coverage >= 0.2 and "were wanted" in search.stopped
     assert len(search.commits) <= 1 + 100
@@ -367,7 +437,9 @@ def test_a_budget_and_a_rule_stop_it():
 
 
 def test_a_run_on_disk_is_the_search(tmp_path):
-    """Loaded, it has the history, the summary, the elites and the genomes of the search, and can be drawn."""
+    """Loaded, it has the history, the summary, the elites and the genomes of the search, and can
+    be drawn.
+    """
     with scan("cma-me", run=tmp_path).run(120, progress=False) as search:
         seen, summary = load(tmp_path), search.summary()
     assert seen.commits == search.commits and len(seen.commits) == 121
@@ -375,13 +447,15 @@ def test_a_run_on_disk_is_the_search(tmp_path):
     assert same(seen.elites, search.elites) and seen.best.origin == "cma-me"
     viz.overview(seen)
     other = load(tmp_path)
-    assert compared([seen, other]).groups[0].seeds == (0, 0)
+    assert compare_runs([seen, other]).groups[0].seeds == (0, 0)
 
 
 def test_deep_cells_come_back_as_deep(tmp_path):
     """The number of places a cell has is known to who loads the run."""
-    archive = Deep(GRID, 3)
-    with Scan(SPHERE, archive, Line(0.5, 0.2), batch=24, run=tmp_path).run(5, progress=False) as search:
+    archive = DeepGrid(GRID, 3)
+    with CompiledSearch(SPHERE, archive, IsoLine(0.5, 0.2), batch=24, folder=tmp_path).run(
+        5, progress=False
+    ) as search:
         assert str(load(tmp_path).summary()) == str(search.summary())
 
 
@@ -393,7 +467,10 @@ def test_one_process_at_a_time_writes_to_a_run(tmp_path):
 
 @pytest.mark.parametrize("killed", ["before the ledger", "before the state"])
 def test_killed_between_state_and_ledger_it_goes_on_from_the_state(tmp_path, monkeypatch, killed):
-    """The state is written first and tells the ledger what it missed; a state that was not written has not happened."""
+    """The state is written first and tells the ledger what it missed.
+
+    A state that was not written has not happened.
+    """
     whole = scan().run(9, progress=False)
     search = scan(run=tmp_path).run(4, progress=False)
     part = {"before the ledger": (Ledger, "stood"), "before the state": (os, "fsync")}[killed]
@@ -417,7 +494,9 @@ def test_killed_between_state_and_ledger_it_goes_on_from_the_state(tmp_path, mon
 
 
 def test_on_the_command_line(tmp_path, capsys):
-    """`qdkit run --compiled` keeps a run that `show` and `resume` know, though none of its candidates has a row."""
+    """`qdkit run --compiled` keeps a run that `show` and `resume` know, though none of its
+    candidates has a row.
+    """
     folder = str(tmp_path / "run")
 
     def command(*words):
@@ -425,9 +504,21 @@ def test_on_the_command_line(tmp_path, capsys):
             main(words)
         assert not end.value.code
 
-    command("run", "sphere", "--compiled", "--evaluations", "3000", "--batch", "500", "--out", folder)
+    command(
+        "run", "sphere", "--compiled", "--evaluations", "3000", "--batch", "500", "--out", folder
+    )
     assert load(folder).summary()["evaluations"] == 3000
     command("show", folder)
     assert "3,000" in capsys.readouterr().out
     command("resume", folder, "--evaluations", "5000")
     assert load(folder).summary()["evaluations"] == 5000
+
+
+def test_a_closed_compiled_run_says_how_it_goes_on(tmp_path):
+    """By the call that can go on with it, and not by that of other searches."""
+    domain = Sphere(4)
+    parts = domain, Grid((4, 4), domain.bounds), Gaussian(0.5)
+    with Search.compiled(*parts, batch=8, folder=tmp_path / "run") as search:
+        search.run(2, progress=False)
+    with pytest.raises(RuntimeError, match=r"again, CompiledSearch\.resume\("):
+        search.run(1, progress=False)

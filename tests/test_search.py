@@ -10,9 +10,9 @@ import pytest
 
 import qdkit
 from qdkit.archives import Grid
-from qdkit.types import NOBODY
+from qdkit.core.types import NO_CANDIDATE
 
-from .worlds import BOX, Chatter, Jitter, Points, Texts, brute_force, points, texts
+from .worlds import BOX, Chatter, Jitter, Points, Texts, brute_force, points, search_of, texts
 
 
 def same(a, b):
@@ -26,13 +26,24 @@ def test_the_elites_are_the_best_of_each_cell_of_all_candidates(make):
     batches = list(search.steps(25))
     expected = brute_force(batches, search.archive)
     elites = search.elites
-    held = {int(c): (float(elites.objective[c]), int(elites.payload["id"][c])) for c in np.flatnonzero(elites.occupied)}
+    held = {
+        int(c): (float(elites.objective[c]), int(elites.payload["id"][c]))
+        for c in np.flatnonzero(elites.occupied)
+    }
     assert held == expected
     history = search.history
     assert history["coverage"][-1] == len(expected) / search.archive.cells
-    assert history["qd_score"][-1] == pytest.approx(sum(objective for objective, _ in expected.values()))
-    assert history["best"][-1] == max(objective for objective, _ in expected.values()) == search.best.objective
-    assert history["evaluations"][-1] == sum(c.outcome.evaluated for batch in batches for c in batch)
+    assert history["qd_score"][-1] == pytest.approx(
+        sum(objective for objective, _ in expected.values())
+    )
+    assert (
+        history["best"][-1]
+        == max(objective for objective, _ in expected.values())
+        == search.best.objective
+    )
+    assert history["evaluations"][-1] == sum(
+        c.outcome.evaluated for batch in batches for c in batch
+    )
 
 
 @pytest.mark.parametrize("make", [points, texts])
@@ -43,7 +54,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(make):
 
 
 @pytest.mark.parametrize("make", [points, texts])
-def test_stopping_and_going_on_changes_nothing(make):
+def test_a_loop_that_was_left_and_resumed_equals_an_uninterrupted_one(make):
     """A loop that its caller left and took up again is the loop that was not left."""
     whole, broken = make().run(30, progress=False), make()
     for i, _ in enumerate(broken.steps(30)):
@@ -56,12 +67,12 @@ def test_stopping_and_going_on_changes_nothing(make):
     assert same(broken.elites, whole.elites)
 
 
-def test_ids_are_given_in_order_and_parents_came_before():
+def test_ids_are_in_order_and_parents_have_lower_ids():
     """Every candidate knows whom it was made from, and seeds come from nobody."""
     search = points()
     batches = list(search.steps(10))
     assert np.array_equal(np.concatenate([batch.id for batch in batches]), np.arange(80))
-    assert set(batches[0].origin) == {"seed"} and (batches[0].parents == NOBODY).all()
+    assert set(batches[0].origin) == {"seed"} and (batches[0].parents == NO_CANDIDATE).all()
     for batch in batches[2:]:
         assert (batch.parents[:, 0] < batch.id[0]).all() and (batch.parents >= 0).all()
 
@@ -73,15 +84,25 @@ def test_few_seeds_of_a_small_batch_are_all_tried_before_anything_else():
     assert [batch.genome[0] for batch in batches[:3]] == list(Texts.openings)
 
 
-def test_text_is_kept_whole():
-    """Texts of any length and script are kept as they are, and half a surrogate pair does not stop a run."""
-    strange = ("", "x" * 10_000, "naïve 海 \N{GREEK SMALL LETTER ALPHA}", "nul\0byte", "half \ud800 pair")
+def test_texts_are_stored_unchanged():
+    """Texts of any length and script are kept as they are, and half a surrogate pair does not stop
+    a run.
+    """
+    strange = (
+        "",
+        "x" * 10_000,
+        "naïve 海 \N{GREEK SMALL LETTER ALPHA}",
+        "nul\0byte",
+        "half \ud800 pair",
+    )
 
     class Strange(Texts):
         def seeds(self, key, n):
             return list(strange)
 
-    search = qdkit.Search(Strange(), Grid((8, 5), Texts.bounds), Chatter(), batch=5).run(1, progress=False)
+    search = qdkit.Search(Strange(), Grid((8, 5), Texts.bounds), Chatter(), batch=5).run(
+        1, progress=False
+    )
     assert search.ledger.batch(0).genome == [*strange[:4], "half ? pair"]
 
 
@@ -94,20 +115,27 @@ class Failing(Points):
         if genomes[0, 0] > 0.5:
             raise ArithmeticError("too far right")
         return qdkit.Evaluation(
-            np.where(genomes[:, 1] > 0.5, np.nan, 1.0), np.where(genomes[:, :2] < 0.1, np.nan, genomes)
+            np.where(genomes[:, 1] > 0.5, np.nan, 1.0),
+            np.where(genomes[:, :2] < 0.1, np.nan, genomes),
         )
 
 
-def test_a_failing_candidate_is_recorded_with_its_reason_and_the_others_go_on():
+def test_a_failing_candidate_is_recorded_with_its_error_and_no_other_fails():
     """Exceptions and nan stay with the rows they belong to."""
     search = qdkit.Search(Failing(), Grid((5, 5), BOX), Jitter(), batch=16, seed=1)
     for batch in search.steps(4):
         for candidate in batch:
             x, y = candidate.genome
             if x > 0.5:
-                assert candidate.outcome == "failed" and "ArithmeticError: too far right" in candidate.notes["error"]
+                assert (
+                    candidate.outcome == "failed"
+                    and "ArithmeticError: too far right" in candidate.notes["error"]
+                )
             elif y > 0.5:
-                assert candidate.outcome == "invalid" and candidate.notes["error"] == "its objective is nan"
+                assert (
+                    candidate.outcome == "invalid"
+                    and candidate.notes["error"] == "its objective is nan"
+                )
             elif x < 0.1 or y < 0.1:
                 assert candidate.outcome == "invalid" and "descriptor" in candidate.notes["error"]
             else:
@@ -119,8 +147,10 @@ def test_a_failing_candidate_is_recorded_with_its_reason_and_the_others_go_on():
     assert search.summary()["evaluations"] == 64
 
 
-def test_whatever_a_candidate_says_or_raises_can_be_written_down():
-    """Half surrogate pairs in errors, keys and reprs, no notes, and a program that wants to leave."""
+def test_every_note_and_every_error_can_be_recorded():
+    """Half surrogate pairs in errors, keys and reprs, no notes, and a program that wants to
+    leave.
+    """
 
     class Odd:
         def __repr__(self):
@@ -141,16 +171,20 @@ def test_whatever_a_candidate_says_or_raises_can_be_written_down():
     assert search.summary()["outcomes"].keys() == {"ok", "failed"}
     said = {json.dumps(note) for note in search.ledger.batch(0).notes}
     assert {"{}", '{"?": "odd ?"}'} < said
-    assert any("half ? pair" in note for note in said) and any("SystemExit: 3" in note for note in said)
+    assert any("half ? pair" in note for note in said) and any(
+        "SystemExit: 3" in note for note in said
+    )
 
 
-def test_a_candidate_that_failed_has_no_objective_whoever_shares_its_batch():
+def test_a_failed_candidate_has_no_objective_in_any_batch():
     """What a domain says of a failed one is nan beside others and alone."""
 
     class Graded(Texts):
         def evaluate(self, genomes):
             seen = super().evaluate(genomes)
-            return qdkit.Evaluation(seen.objective, seen.descriptor, outcome=["failed", *["ok"] * 9][: len(genomes)])
+            return qdkit.Evaluation(
+                seen.objective, seen.descriptor, outcome=["failed", *["ok"] * 9][: len(genomes)]
+            )
 
     for batch in (1, 3):
         search = qdkit.Search(Graded(), Grid((8, 5), Texts.bounds), Chatter(), batch=batch)
@@ -163,10 +197,17 @@ def test_features_may_be_infinite(tmp_path):
 
     class Far(Points):
         def evaluate(self, genomes):
-            return qdkit.Evaluation(genomes.sum(1), features=np.where(genomes > 0.5, np.inf, -np.inf))
+            return qdkit.Evaluation(
+                genomes.sum(1), features=np.where(genomes > 0.5, np.inf, -np.inf)
+            )
 
-    make = lambda **place: qdkit.Search(
-        Far(), Grid((2, 2), BOX), Jitter(), axes=lambda batch: np.clip(batch.features, 0, 1), batch=8, **place
+    make = lambda **place: search_of(
+        Far(),
+        Grid((2, 2), BOX),
+        Jitter(),
+        axes=lambda batch: np.clip(batch.features, 0, 1),
+        batch=8,
+        **place,
     )
     with make(run=tmp_path / "run") as search:
         (batch,) = search.steps(1)
@@ -175,8 +216,10 @@ def test_features_may_be_infinite(tmp_path):
         assert len(search.commits) == 1
 
 
-def test_what_lies_outside_is_counted_whether_clipped_or_refused():
-    """A descriptor beyond the box is put into a border cell or nowhere, and the summary says how often."""
+def test_descriptors_outside_the_bounds_are_counted_as_clipped_or_refused():
+    """A descriptor beyond the box is put into a border cell or nowhere, and the summary says how
+    often.
+    """
     half = ((0.0, 0.5), (0.0, 1.0))
     beyond = {}
     for outside in ("clip", "reject"):
@@ -191,7 +234,7 @@ def test_what_lies_outside_is_counted_whether_clipped_or_refused():
     assert beyond["reject"][0] == beyond["reject"][2] > 0 == beyond["reject"][1]
 
 
-def test_a_judge_and_axes_fill_what_the_domain_leaves_out():
+def test_a_judge_and_axes_give_what_the_domain_leaves_out():
     """The objective and the descriptor may come from elsewhere, with how often it was judged."""
 
     class Bare:
@@ -203,16 +246,19 @@ def test_a_judge_and_axes_fill_what_the_domain_leaves_out():
 
     judge = lambda key, batch: qdkit.Judgement(np.array([-len(g) for g in batch.genome], float), 2)
     axes = lambda batch: batch.features / 13
-    search = qdkit.Search(Bare(), Grid((13, 13), BOX), Chatter(), judge=judge, axes=axes, batch=4).run(
-        3, progress=False
-    )
+    search = qdkit.Search(
+        Bare(), Grid((13, 13), BOX), Chatter(), judge=judge, axes=axes, batch=4
+    ).run(3, progress=False)
     seed = search.ledger.take([0])[0]
     assert (seed.objective, seed.descriptor, seed.notes["judgements"]) == (-7, (7 / 13, 1 / 13), 2)
     assert search.ledger.batch(0).features.tolist() == [[7, 1], [9, 2], [7, 1]]
 
 
-def test_a_judge_may_say_of_what_kind_a_candidate_is_and_that_no_judgement_came():
-    """Its features are what the axes read; a judgement that did not come is not the candidate's fault."""
+def test_a_judge_may_give_features_and_outcomes():
+    """Its features are what the axes read.
+
+    A judgement that did not come is not the candidate's fault.
+    """
 
     class Bare:
         def seeds(self, key, n):
@@ -228,18 +274,27 @@ def test_a_judge_may_say_of_what_kind_a_candidate_is_and_that_no_judgement_came(
         notes = [{"error": "the server is gone"} if gone else {} for gone in lost]
         return qdkit.Judgement(length, 1, notes, features=length[:, None], outcome=outcome)
 
-    search = qdkit.Search(Bare(), Grid((9,), ((0, 9),)), Chatter(), judge=judge, batch=4).run(1, progress=False)
-    assert search.ledger.take([0, 1, 2, 3]).outcome.tolist() == ["ok", "ok", "infrastructure", "ok"]
+    search = qdkit.Search(Bare(), Grid((9,), ((0, 9),)), Chatter(), judge=judge, batch=4).run(
+        1, progress=False
+    )
+    assert search.ledger.take([0, 1, 2, 3]).outcome.tolist() == [
+        "ok",
+        "ok",
+        "infrastructure",
+        "ok",
+    ]
     assert np.flatnonzero(search.elites.occupied).tolist() == [1, 2, 3]
     assert search.summary()["errors"] == {"the server is gone": 1}
 
 
-def test_an_operator_is_shown_the_other_elites_that_it_likes_to_see():
-    """For each new candidate the best first, each once, no parent, and none that are not elites."""
+def test_an_operator_gets_the_inspirations_that_it_requests():
+    """For each new candidate the best first, each once, no parent, and none that are not
+    elites.
+    """
     given = []
 
     class Curious(Chatter):
-        shown = qdkit.Shown(best=1, near=2, diverse=1, random=2)
+        shown = qdkit.Inspirations(best=1, near=2, diverse=1, random=2)
 
         def propose(self, key, context, n):
             given.append(context)
@@ -253,22 +308,34 @@ def test_an_operator_is_shown_the_other_elites_that_it_likes_to_see():
     assert len(context.inspirations) == len(context.parents) == 2
     for others, parent in zip(context.inspirations, context.parents.id, strict=True):
         ids = others.id.tolist()
-        assert len(ids) == 6 == len(set(ids)) and parent not in ids and set(ids) <= set(elites.id.tolist())
+        assert (
+            len(ids) == 6 == len(set(ids))
+            and parent not in ids
+            and set(ids) <= set(elites.id.tolist())
+        )
         assert others.objective[0] == elites.objective[elites.id != parent].max()
 
 
-def test_labels_are_places():
-    """A domain may describe with labels, and one that the archive does not have is an error that names it."""
+def test_labels_are_descriptors():
+    """A domain may describe with labels, and one that the archive does not have is an error that
+    names it.
+    """
 
     class Labelled(Texts):
         def evaluate(self, genomes):
-            return qdkit.Evaluation([1.0] * len(genomes), [("sea" if "sea" in g else "land",) for g in genomes])
+            return qdkit.Evaluation(
+                [1.0] * len(genomes), [("sea" if "sea" in g else "land",) for g in genomes]
+            )
 
-    search = qdkit.Search(Labelled(), Grid((2,), (("land", "sea"),)), Chatter(), batch=2).run(4, progress=False)
+    search = qdkit.Search(Labelled(), Grid((2,), (("land", "sea"),)), Chatter(), batch=2).run(
+        4, progress=False
+    )
     held = dict(zip(search.pool.descriptor[:, 0], search.pool.genome, strict=True))
     assert "sea" not in held[0.0] and "sea" in held[1.0]
     with pytest.raises(ValueError, match=r"has the labels land, air.*'sea'"):
-        qdkit.Search(Labelled(), Grid((2,), (("land", "air"),)), Chatter(), batch=2).run(4, progress=False)
+        qdkit.Search(Labelled(), Grid((2,), (("land", "air"),)), Chatter(), batch=2).run(
+            4, progress=False
+        )
 
 
 def test_the_number_of_compilations_does_not_grow_with_the_run(caplog):
@@ -279,15 +346,19 @@ def test_the_number_of_compilations_does_not_grow_with_the_run(caplog):
         search.run(40, progress=False)
         assert not [record for record in caplog.records if "Compiling" in record.message]
         jax.jit(lambda x: x * 3 + 1)(1.0)
-        assert [record for record in caplog.records if "Compiling" in record.message], "the count itself counts nothing"
+        assert [record for record in caplog.records if "Compiling" in record.message], (
+            "the count itself counts nothing"
+        )
 
 
-def test_precision_is_double_where_it_decides():
+def test_cells_and_objectives_are_compared_in_double_precision():
     """Two objectives that differ in the tenth digit are not a tie."""
 
     class Close(Points):
         def evaluate(self, genomes):
-            return qdkit.Evaluation(2.635983 + 1e-10 * np.arange(len(genomes)), np.full((len(genomes), 2), 0.5))
+            return qdkit.Evaluation(
+                2.635983 + 1e-10 * np.arange(len(genomes)), np.full((len(genomes), 2), 0.5)
+            )
 
     search = qdkit.Search(Close(), Grid((1, 1), BOX), Jitter(), batch=16).run(1, progress=False)
     assert search.best.id == 15
@@ -308,12 +379,15 @@ def words_for_numbers(genomes):
 @pytest.mark.parametrize(
     ("evaluate", "said"),
     [
-        (wrong_rows, r"objective must have shape \(16,\)|given 16 genomes and its objective has 15 rows"),
+        (
+            wrong_rows,
+            r"objective must have shape \(16,\)|given 16 genomes and its objective has 15 rows",
+        ),
         (wrong_axes, r"the archive has 2 axes.*\(16, 1\)"),
         (words_for_numbers, r"objective must be numbers"),
     ],
 )
-def test_a_domain_that_hands_back_the_wrong_columns_is_told_so(evaluate, said):
+def test_a_domain_that_returns_wrong_columns_gets_an_error(evaluate, said):
     """A wrong number of rows or axes is a bug of the domain, not of a candidate."""
     domain = Points()
     object.__setattr__(domain, "evaluate", evaluate)
@@ -363,12 +437,22 @@ class Hopeless(Points):
         (lambda: points(in_flight=-1), ValueError, "in_flight is -1"),
         (lambda: points().run(0, progress=False), ValueError, "steps from 1, not 0"),
         (lambda: points().run(-5, progress=False), ValueError, "steps from 1, not -5"),
-        (lambda: qdkit.Search(Seedless(), Grid((2, 2), BOX), Jitter()), ValueError, "1 to 64 genomes.*gave 0"),
-        (lambda: qdkit.Search(Odd(), Grid((2, 2), BOX), Jitter()), TypeError, "array, a str, bytes or a JSON value"),
         (
-            lambda: qdkit.Search(Numb(), Grid((2, 2), BOX), Jitter(), batch=8).run(1, progress=False),
+            lambda: qdkit.Search(Seedless(), Grid((2, 2), BOX), Jitter()),
+            ValueError,
+            "1 to 64 genomes.*returned 0",
+        ),
+        (
+            lambda: qdkit.Search(Odd(), Grid((2, 2), BOX), Jitter()),
             TypeError,
-            "a qdkit.Evaluation, .* gave a NoneType",
+            "array, a str, bytes or a JSON value",
+        ),
+        (
+            lambda: qdkit.Search(Numb(), Grid((2, 2), BOX), Jitter(), batch=8).run(
+                1, progress=False
+            ),
+            TypeError,
+            "a qdkit.Evaluation, .* returned a NoneType",
         ),
         (
             lambda: qdkit.Search(Talkative(), Grid((2, 2), BOX), Jitter()).run(1, progress=False),
@@ -378,9 +462,13 @@ class Hopeless(Points):
         (
             lambda: qdkit.Search(Points(), Grid((2, 2), BOX), Mute()).run(3, progress=False),
             TypeError,
-            "a qdkit.Proposal, .* gave a NoneType",
+            "a qdkit.Proposal, .* returned a NoneType",
         ),
-        (lambda: qdkit.Search(Lone(), Grid((2, 2), BOX), Jitter()), TypeError, "gave a str: give a list"),
+        (
+            lambda: qdkit.Search(Lone(), Grid((2, 2), BOX), Jitter()),
+            TypeError,
+            "returned a str: return a list",
+        ),
         (
             lambda: qdkit.Search(Hopeless(), Grid((2, 2), BOX), Jitter()).run(2, progress=False),
             RuntimeError,
@@ -388,14 +476,16 @@ class Hopeless(Points):
         ),
     ],
 )
-def test_what_cannot_be_searched_is_refused_at_the_door(make, error, said):
+def test_parts_that_cannot_be_searched_are_refused_at_once(make, error, said):
     """Bad settings and hopeless domains are errors that say what was expected and what came."""
     with pytest.raises(error, match=said):
         make()
 
 
-def test_an_operator_that_proposes_something_else_is_told_so():
-    """Another shape, another number or another kind of genome than the seeds is a bug of the operator."""
+def test_an_operator_that_proposes_other_genomes_gets_an_error():
+    """Another shape, another number or another kind of genome than the seeds is a bug of the
+    operator.
+    """
 
     class Wide(Jitter):
         def propose(self, key, context, n):
@@ -405,10 +495,14 @@ def test_an_operator_that_proposes_something_else_is_told_so():
         def propose(self, key, context, n):
             return qdkit.Proposal.of([1] * n, "numbers", context.parents)
 
-    with pytest.raises(ValueError, match=r"wide proposed genomes of shape \(3,\), and the seeds have \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"wide proposed genomes of shape \(3,\), and the seeds have \(2,\)"
+    ):
         qdkit.Search(Points(), Grid((5, 5), BOX), Wide(), batch=16).run(2, progress=False)
     with pytest.raises(TypeError, match="numbers proposed a int, and the seeds are str"):
-        qdkit.Search(Texts(), Grid((8, 5), Texts.bounds), Numbers(), batch=16).run(2, progress=False)
+        qdkit.Search(Texts(), Grid((8, 5), Texts.bounds), Numbers(), batch=16).run(
+            2, progress=False
+        )
 
 
 def test_tables_and_summary():
@@ -416,7 +510,10 @@ def test_tables_and_summary():
     search = points().run(6, progress=False)
     frame = search.elites_frame()
     assert list(frame.columns[:6]) == ["id", "cell", "origin", "outcome", "objective", "axis 0"]
-    assert len(frame) == search.summary()["occupied"] and frame["objective"].max() == search.best.objective
+    assert (
+        len(frame) == search.summary()["occupied"]
+        and frame["objective"].max() == search.best.objective
+    )
     assert len(search.candidates_frame()) == 48
     json.dumps(search.summary())
     assert "evaluations" in repr(search)

@@ -7,22 +7,31 @@ import itertools
 import numpy as np
 import pytest
 
-from qdkit.shown import Shown, unlike
+from qdkit.selection.inspirations import Inspirations, most_diverse
 
 
 def pool(seed, cells=40, occupied=25):
     random = np.random.default_rng(seed)
     objective = np.full(cells, -np.inf)
     objective[random.choice(cells, occupied, replace=False)] = random.normal(size=occupied)
-    return objective, np.where((objective > -np.inf)[:, None], random.random((cells, 2)) * [1, 50], np.nan)
+    return objective, np.where(
+        (objective > -np.inf)[:, None], random.random((cells, 2)) * [1, 50], np.nan
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(
-    "rule", [Shown(), Shown(0, 0, 3, 0), Shown(2, 2, 2, 2), Shown(50, 0, 0, 0), Shown(0, 0, 0, 99)]
+    "rule",
+    [
+        Inspirations(),
+        Inspirations(0, 0, 3, 0),
+        Inspirations(2, 2, 2, 2),
+        Inspirations(50, 0, 0, 0),
+        Inspirations(0, 0, 0, 99),
+    ],
 )
-def test_each_is_an_elite_shown_once_and_no_parent(rule, seed):
-    """As many as were asked for, or all there are."""
+def test_inspirations_are_distinct_elites_and_no_parents(rule, seed):
+    """As many as requested, or all that there are."""
     objective, place = pool(seed)
     parents = np.flatnonzero(objective > -np.inf)[:2]
     cells = rule.cells(np.random.default_rng(seed), objective, place, parents)
@@ -32,43 +41,58 @@ def test_each_is_an_elite_shown_once_and_no_parent(rule, seed):
 
 
 def test_the_best_come_first_and_then_the_nearest_to_the_target():
-    """Distances in the spread of each axis; to the parent where there is no target."""
-    objective, place = np.array([1.0, 2.0, 9.0, 3.0, 4.0]), np.array([[0, 0], [0.1, 50], [1, 99], [0.5, 0], [0.9, 0.0]])
-    cells = lambda target: Shown(1, 2).cells(np.random.default_rng(0), objective, place, np.array([0]), target).tolist()
+    """Distances use the spread of each axis; without a target they are those to the parent."""
+    objective, place = (
+        np.array([1.0, 2.0, 9.0, 3.0, 4.0]),
+        np.array([[0, 0], [0.1, 50], [1, 99], [0.5, 0], [0.9, 0.0]]),
+    )
+    cells = lambda target: (
+        Inspirations(1, 2)
+        .cells(np.random.default_rng(0), objective, place, np.array([0]), target)
+        .tolist()
+    )
     assert cells(None) == [2, 3, 1]
     assert cells(np.array([np.nan, np.nan])) == [2, 3, 1]
     assert cells(np.array([1.0, 1.0])) == [2, 4, 3]
-    fresh = Shown(1, 2).cells(np.random.default_rng(0), objective, place, np.array([], int))
-    assert fresh[0] == 2 and len(fresh) == 3, "beside a seed, which is no elite, those in the middle"
+    fresh = Inspirations(1, 2).cells(np.random.default_rng(0), objective, place, np.array([], int))
+    assert fresh[0] == 2 and len(fresh) == 3, (
+        "beside a seed, which is no elite, those in the middle"
+    )
 
 
-def test_different_ones_raise_the_determinant_most():
-    """Each greedy choice against all others, by the determinant itself; equal places come last."""
+def test_diverse_elites_maximise_the_determinant():
+    """Each greedy choice is compared with all others; equal points come last."""
     random = np.random.default_rng(1)
     place = random.random((12, 2))
     place[7] = place[3]
     kernel = np.exp(-((place[:, None] - place[None]) ** 2).sum(-1) / (2 * 0.25**2))
-    held = [0, 3]
-    chosen = unlike(place, np.array([1, 2, 4, 5, 6, 7, 8, 9, 10, 11]), held, 5).tolist()
+    before = [0, 3]
+    chosen = most_diverse(place, np.array([1, 2, 4, 5, 6, 7, 8, 9, 10, 11]), before, 5).tolist()
     for i, row in enumerate(chosen):
-        so_far = held + chosen[:i]
+        so_far = before + chosen[:i]
         others = [r for r in range(1, 12) if r not in so_far]
         gain = {r: np.linalg.det(kernel[np.ix_([*so_far, r], [*so_far, r])]) for r in others}
         assert gain[row] == pytest.approx(max(gain.values()), rel=1e-9)
     assert 7 not in chosen
-    assert unlike(place, np.array([], int), held, 3).tolist() == [] == unlike(place, np.array([1]), held, 0).tolist()
+    assert (
+        most_diverse(place, np.array([], int), before, 3).tolist()
+        == []
+        == most_diverse(place, np.array([1]), before, 0).tolist()
+    )
     spread = [np.linalg.norm(place[a] - place[b]) for a, b in itertools.combinations(chosen, 2)]
     assert min(spread) > 0.1
 
 
 def test_a_negative_number_is_refused():
-    """There is nothing like minus one elite."""
+    """A number of elites is 0 or more."""
     with pytest.raises(ValueError, match="0 or more"):
-        Shown(best=-1)
+        Inspirations(best=-1)
 
 
-def test_without_a_parent_the_near_ones_are_looked_for_where_the_elites_are():
-    """Also where the best has been taken and nobody is left."""
+def test_without_a_parent_near_elites_are_those_near_the_mean():
+    """Also after the best has been chosen and no elite is left."""
     objective, descriptor = np.array([1.0, -np.inf]), np.array([[0.5, 0.5], [np.nan, np.nan]])
-    shown = Shown(best=1, near=1).cells(np.random.default_rng(0), objective, descriptor, np.array([], int))
-    assert shown.tolist() == [0]
+    cells = Inspirations(best=1, near=1).cells(
+        np.random.default_rng(0), objective, descriptor, np.array([], int)
+    )
+    assert cells.tolist() == [0]

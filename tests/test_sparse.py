@@ -1,4 +1,4 @@
-"""Sparse rewards: explore by novelty until something is rewarded, then climb from there, and go on exploring."""
+"""Sparse rewards: explore by novelty until one appears, climb from there, explore again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import jax
 import numpy as np
 import pytest
 
-from qdkit import Evaluation, Search
+from qdkit import Evaluation
 from qdkit.archives import Grid, Novelty
-from qdkit.operators import Gaussian, Novel, Rewarded, TwoPhase
-from qdkit.operators.novel import Known, sparse
-from qdkit.operators.rewarded import CHILDREN, ELITE, RECENT, TRIAL, Climb, undominated
+from qdkit.operators import Gaussian, NoveltySearch, Rewarded, TwoPhase
+from qdkit.operators.novelty_search import NoveltyMemory, sparseness
+from qdkit.operators.rewarded import (
+    EMITTER_CHILDREN,
+    EMITTER_POPULATION,
+    RECENT_GENERATIONS,
+    TRIAL_GENERATIONS,
+    RewardEmitter,
+    nondominated,
+)
+from tests.worlds import search_of
 
 BOX = ((-1.0, 1.0), (-1.0, 1.0))
 DIRECTIONS = np.random.default_rng(0).normal(size=(10, 2)) / np.sqrt(10)
@@ -21,7 +29,10 @@ PLACES = np.array([(0.5, 0.5), (-0.6, -0.3)])
 
 @dataclass(frozen=True)
 class Discs:
-    """Ten numbers that land in a square, where two small discs pay, the more the nearer to their middle."""
+    """Ten numbers are mapped into a square, in which two small discs have a reward.
+
+    The reward is the greater the nearer to the middle of a disc.
+    """
 
     bounds = BOX
     radius: float = 0.15
@@ -42,20 +53,24 @@ class Discs:
 
 
 def serene(seed=0, chunk=1000):
-    explore = Novel(seed=seed)
+    explore = NoveltySearch(seed=seed)
     return TwoPhase(explore, Rewarded(explore, seed=seed), chunk)
 
 
 def searched(operator, *, domain=None, seed=0, batch=12, archive=None, **settings):
     archive = archive or Grid((50, 50), BOX)
-    return Search(domain or Discs(), archive, operator, batch=batch, seed=seed, novelty=None, **settings)
+    return search_of(
+        domain or Discs(), archive, operator, batch=batch, seed=seed, novelty=None, **settings
+    )
 
 
 def known(objective, descriptor=None, genome=None):
     n = len(objective)
     place = np.zeros((n, 2)) if descriptor is None else np.asarray(descriptor, float)
     genes = np.zeros((n, 3)) if genome is None else np.asarray(genome, float)
-    return Known(genes, place, np.asarray(objective, float), np.arange(n, dtype=np.int32), place)
+    return NoveltyMemory(
+        genes, place, np.asarray(objective, float), np.arange(n, dtype=np.int32), place
+    )
 
 
 def origins(search, steps):
@@ -64,38 +79,44 @@ def origins(search, steps):
 
 def test_more_is_found_than_by_novelty_alone():
     """SERENE gets nearer to the middle of both discs than novelty search, in 6,000 evaluations."""
-    found = {}
-    for name, make in {"serene": serene, "novel": lambda seed: Novel(seed=seed)}.items():
+    scores = {}
+    for name, make in {"serene": serene, "novel": lambda seed: NoveltySearch(seed=seed)}.items():
         best = np.zeros((2, 2))
         for seed in range(2):
             search = searched(make(seed), seed=seed, batch=20)
             for batch in search.steps(300):
                 best[seed] = np.maximum(best[seed], Discs().paid(batch.descriptor).max(0))
-        found[name] = best.mean(0)
-    assert (found["serene"] > found["novel"]).all()
+        scores[name] = best.mean(0)
+    assert (scores["serene"] > scores["novel"]).all()
 
 
-def test_where_nothing_pays_it_is_novelty_search():
-    """Without a reward the candidates of both are the same numbers."""
+def test_without_rewards_it_is_novelty_search():
+    """Both make the same candidates."""
     poor = Discs(radius=0.0)
-    both = [searched(operator, domain=poor) for operator in (serene(chunk=100), Novel(seed=0))]
+    both = [
+        searched(operator, domain=poor) for operator in (serene(chunk=100), NoveltySearch(seed=0))
+    ]
     for one, other in zip(*(search.steps(40) for search in both), strict=True):
         np.testing.assert_array_equal(one.genome, other.genome)
 
 
 def test_phases_take_turns():
-    """Chunks of 60 in steps of 6 are ten steps of each, once something is there to exploit."""
+    """Chunks of 60 in steps of 6 are ten steps of each phase, once there is a reward."""
     domain = Discs(radius=3.0)  # everything pays
     search = searched(serene(chunk=60), domain=domain, batch=6)
-    seen = [name for name in origins(search, 60) if name in ("novel", "rewarded")]
-    assert seen[:40] == (["novel"] * 10 + ["rewarded"] * 10) * 2
+    names = [name for name in origins(search, 60) if name in ("novel", "rewarded")]
+    assert names[:40] == (["novel"] * 10 + ["rewarded"] * 10) * 2
 
 
-def test_an_emitter_begins_at_what_was_rewarded():
-    """The first children of each emitter descend from one that was rewarded, and lie as near as noise takes them."""
+def test_an_emitter_begins_at_a_rewarded_candidate():
+    """The first children of an emitter descend from one rewarded candidate, and lie near it."""
     search = searched(serene(chunk=66), domain=Discs(radius=3.0), batch=6)
     batches = list(search.steps(40))
-    known_by_id = {int(i): (g, r) for b in batches for i, g, r in zip(b.id, b.genome, b.objective, strict=True)}
+    known_by_id = {
+        int(i): (g, r)
+        for b in batches
+        for i, g, r in zip(b.id, b.genome, b.objective, strict=True)
+    }
     first = next(batch for batch in batches if batch.origin[0] == "rewarded")
     assert len(set(first.parents[:, 0].tolist())) == 1
     genome, reward = known_by_id[int(first.parents[0, 0])]
@@ -106,14 +127,21 @@ def test_an_emitter_begins_at_what_was_rewarded():
 
 
 def test_a_climb_keeps_the_best_six_and_knows_its_improvement():
-    """Means of the best six after each generation; improvement is that of the last three over the first three."""
-    climb = Climb(known([0.1]), 0.1)
-    climb.hear(known(np.arange(ELITE)), ELITE)
-    for generation in range(1, TRIAL + 1):
-        assert not climb.tried
-        climb.hear(known(np.full(CHILDREN // 2, 10.0 * generation)), CHILDREN // 2)
-        climb.hear(known(np.full(CHILDREN // 2, 10.0 * generation)), CHILDREN // 2)
-    assert climb.tried
+    """The means are of the best six after each generation.
+
+    The improvement is that of the last three means over the first three.
+    """
+    climb = RewardEmitter(known([0.1]), 0.1)
+    climb.add_children(known(np.arange(EMITTER_POPULATION)), EMITTER_POPULATION)
+    for generation in range(1, TRIAL_GENERATIONS + 1):
+        assert not climb.trial_over
+        climb.add_children(
+            known(np.full(EMITTER_CHILDREN // 2, 10.0 * generation)), EMITTER_CHILDREN // 2
+        )
+        climb.add_children(
+            known(np.full(EMITTER_CHILDREN // 2, 10.0 * generation)), EMITTER_CHILDREN // 2
+        )
+    assert climb.trial_over
     assert climb.means == [2.5, 10, 20, 30, 40, 50]
     assert climb.improvement == pytest.approx(40 - (2.5 + 10 + 20) / 3)
 
@@ -121,62 +149,70 @@ def test_a_climb_keeps_the_best_six_and_knows_its_improvement():
 @pytest.mark.parametrize("rising", [True, False])
 def test_a_climb_stagnates_when_its_window_has_no_rise(rising):
     """For three entries the window is int(20 · 3 / 6 + 120) = 130 generations."""
-    climb = Climb(known([0.1]), 0.1)
+    climb = RewardEmitter(known([0.1]), 0.1)
     climb.bests = [float(i if rising else 1) for i in range(130)]
     assert not climb.stagnant
     climb.bests.append(200.0 if rising else 1.0)
-    assert climb.stagnant is not rising and len(climb.bests) > 2 * RECENT
+    assert climb.stagnant is not rising and len(climb.bests) > 2 * RECENT_GENERATIONS
 
 
-def test_the_front_is_who_nobody_beats():
-    """Among four, two beat no one another; equals do not beat each other."""
+def test_the_front_is_undominated():
+    """Two of four points do not dominate each other; equal points do not either."""
     points = np.array([[1, 0], [0, 1], [0, 0.5], [1, 0]])
-    assert undominated(points).tolist() == [True, True, False, True]
+    assert nondominated(points).tolist() == [True, True, False, True]
 
 
 def test_novelty_is_the_mean_distance_to_the_nearest():
-    """On a line at 0, 1, 3: the two nearest others of 0 are at 1 and 3; who is alone is infinitely novel."""
+    """On a line at 0, 1, 3: the two nearest others of 0 are at 1 and 3.
+
+    A candidate without others is infinitely novel.
+    """
     line = np.array([[0.0], [1.0], [3.0]])
-    assert sparse(line, line, 2, among=True).tolist() == [2.0, 1.5, 2.5]
-    assert sparse(np.array([[2.0]]), line, 1).tolist() == [1.0]
-    assert sparse(line[:1], line[:1], 15, among=True).tolist() == [np.inf]
+    assert sparseness(line, line, 2, among=True).tolist() == [2.0, 1.5, 2.5]
+    assert sparseness(np.array([[2.0]]), line, 1).tolist() == [1.0]
+    assert sparseness(line[:1], line[:1], 15, among=True).tolist() == [np.inf]
 
 
-def test_the_population_is_who_is_most_novel():
-    """Of a heap and four that are far from it, a population of four is the four."""
-    novel = Novel(population=4, offspring=2, neighbours=2, kept=0)
+def test_the_population_is_the_most_novel():
+    """Of a crowd and four candidates far from it, a population of four is the four."""
+    novel = NoveltySearch(population=4, offspring=2, neighbours=2, kept=0)
     far = [(5.0, 5), (-5, 5), (5, -5), (-5, -5)]
     novel._members = known([0.0] * 4, [(0, 0.01 * i) for i in range(4)])
     novel._children = [known([0.0] * 4, far)]
-    novel._select(novel._members)
+    novel._end_generation(novel._members)
     assert {tuple(place) for place in novel._members.descriptor} == set(far)
 
 
 def test_a_generation_leaves_a_few_children_in_memory():
-    """Five of two hundred, and each generation others."""
-    novel = Novel(population=10, offspring=2)
-    search = searched(novel, domain=Discs(radius=0.0), batch=20)
+    """Each generation adds five of two hundred."""
+    search = searched(
+        NoveltySearch(population=10, offspring=2), domain=Discs(radius=0.0), batch=20
+    )
     list(search.steps(10))
+    novel = search.operator
     assert novel.generations >= 8
     assert sum(len(part.id) for part in novel._memory) == 5 * novel.generations
 
 
-def test_a_run_that_is_gone_on_with_is_the_same(tmp_path):
-    """Interrupted after a reward and resumed, candidates come out as in a run in one piece."""
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    """The run is interrupted after a reward."""
     domain = Discs(radius=1.0)
     interrupted = searched(serene(chunk=24), domain=domain, run=tmp_path / "run")
     list(interrupted.steps(15))
     interrupted.close()
     resumed = searched(serene(chunk=24), domain=domain, run=tmp_path / "run", resume=True)
-    whole = searched(serene(chunk=24), domain=domain)
-    list(whole.steps(15))
-    for one, other in zip(resumed.steps(15), whole.steps(15), strict=True):
+    uninterrupted = searched(serene(chunk=24), domain=domain)
+    list(uninterrupted.steps(15))
+    for one, other in zip(resumed.steps(15), uninterrupted.steps(15), strict=True):
         np.testing.assert_array_equal(one.genome, other.genome)
         assert list(one.origin) == list(other.origin)
 
 
-def test_any_archive_and_many_steps_at_once_will_do():
-    """Into an archive without cells, four steps at a time, some of which are heard of after their emitter has ended."""
+def test_it_works_with_any_archive_and_many_steps_at_once():
+    """The archive has no cells, and four steps run at a time.
+
+    Some of them end after their emitter has ended.
+    """
     archive = Novelty(2, 512, threshold=0.05)
     search = searched(serene(chunk=36), domain=Discs(radius=1.0), archive=archive, in_flight=4)
     assert {"novel", "rewarded"} <= set(origins(search, 60))
@@ -193,23 +229,22 @@ class Failing(Discs):
         return super().evaluate(genomes)
 
 
-def test_candidates_that_fail_are_counted_and_passed_over():
-    """Generations end though a third of them came to nothing."""
-    operator = serene(chunk=60)
-    search = searched(operator, domain=Failing(radius=3.0), batch=12)
+def test_failed_candidates_are_counted_and_skipped():
+    """Generations end although a third of their candidates fail."""
+    search = searched(serene(chunk=60), domain=Failing(radius=3.0), batch=12)
     list(search.steps(40))
-    assert search.failures["failed"] > 50 and operator.exploit.emitters
+    assert search.failures["failed"] > 50 and search.operator.exploit.emitters
 
 
-def test_settings_that_are_none_are_refused():
-    """Each says what was expected."""
-    explore = Novel()
+def test_invalid_settings_are_refused():
+    """Each message says what was expected."""
+    explore = NoveltySearch()
     with pytest.raises(ValueError, match="chunk is 0"):
         TwoPhase(explore, Rewarded(explore), 0)
     with pytest.raises(ValueError, match="both operators are named 'novel'"):
         TwoPhase(explore, Rewarded(explore, name="novel"))
     with pytest.raises(ValueError, match="population is 0"):
-        Novel(population=0)
+        NoveltySearch(population=0)
     with pytest.raises(ValueError, match="kept is -1"):
         Rewarded(explore, kept=-1)
     with pytest.raises(RuntimeError, match="nothing to exploit"):

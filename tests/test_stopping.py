@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 
 import qdkit
-from qdkit.rows import Commit
-from qdkit.stopping import Coverage, Stagnation, Target
+from qdkit.runs.rows import Commit
+from qdkit.search.stopping import Coverage, Stagnation, Target
 
 from .worlds import points, texts
 
 
 def course(*best, each=10):
-    """A run of `each` evaluations a step with these best objectives; QD score and coverage grow with them."""
+    """A run of `each` evaluations a step with these best objectives.
+
+    QD score and coverage grow with them.
+    """
     return [
-        Commit(i, i * each, each, (i + 1) * each, b / 10, 2.0 * b, b, 0, 0, 1.0, 0.0, 0.0) for i, b in enumerate(best)
+        Commit(i, i * each, each, (i + 1) * each, b / 10, 2.0 * b, b, 0, 0, 1.0, 0.0, 0.0)
+        for i, b in enumerate(best)
     ]
 
 
@@ -31,7 +35,9 @@ def test_stagnation_counts_evaluations_since_the_last_gain(of):
     """Not before there were so many, and any gain begins the count anew."""
     rule = Stagnation(30, of)
     assert [bool(rule.why(course(*[1.0] * n))) for n in (1, 3, 4, 5)] == [False, False, True, True]
-    assert not rule.why(course(1.0, 1.0, 1.0, 1.1)) and not rule.why(course(1.0, 1.0, 1.1, 1.1, 1.1))
+    assert not rule.why(course(1.0, 1.0, 1.0, 1.1)) and not rule.why(
+        course(1.0, 1.0, 1.1, 1.1, 1.1)
+    )
     assert rule.why(course(1.0, 1.1, 1.1, 1.1, 1.1)) and not rule.why(course(*[np.nan] * 4, 1.0))
 
 
@@ -45,12 +51,17 @@ def test_rules_join_with_or_and_and():
 
 @pytest.mark.parametrize("in_flight", [1, 8])
 def test_a_search_stops_begins_nothing_more_and_finishes_what_is_under_way(in_flight, tmp_path):
-    """It says why; the same run from disk stops at the same step; and without the rule it goes on."""
+    """It says why; the same run from disk stops at the same step.
+
+    And without the rule it goes on.
+    """
     make = lambda name, **more: texts(in_flight=in_flight, run=tmp_path / name, **more)
     with make("a") as search:
         search.run(until=Target(25.0) | Stagnation(500), progress=False)
         steps = len(search.commits)
-        assert search.best.objective >= 25 and "target 25" in search.stopped and search.in_flight == 0
+        assert (
+            search.best.objective >= 25 and "target 25" in search.stopped and search.in_flight == 0
+        )
         assert [c.best >= 25 for c in search.commits].index(True) >= steps - 4 * in_flight
         list(search.steps(until=Target(25.0)))
         assert len(search.commits) == steps, "it is there already"
@@ -64,11 +75,14 @@ def test_a_search_stops_begins_nothing_more_and_finishes_what_is_under_way(in_fl
         assert [c.untimed for c in other.commits] == [c.untimed for c in again.commits]
 
 
-def test_what_never_ends_and_what_cannot_be_is_refused():
+def test_rules_that_cannot_be_met_are_refused():
     """A search needs an end, and rules need numbers that make sense."""
     with pytest.raises(ValueError, match="until when"):
         points().run(progress=False)
-    for make, said in ((lambda: Coverage(0.0), "share of the cells"), (lambda: Stagnation(0), "1 or more")):
+    for make, said in (
+        (lambda: Coverage(0.0), "share of the cells"),
+        (lambda: Stagnation(0), "1 or more"),
+    ):
         with pytest.raises(ValueError, match=said):
             make()
     with pytest.raises(ValueError, match='"qd_score", "best" or "coverage"'):
@@ -82,8 +96,10 @@ def test_a_budget_holds_beside_a_rule():
 
 
 @pytest.mark.parametrize("left", [2, 14, 16])
-def test_a_stop_that_was_cut_short_is_finished_as_it_was_decided(left, tmp_path):
-    """What was under way is finished and nothing else begun, also where the rule no longer says so."""
+def test_an_interrupted_stop_is_completed_as_decided(left, tmp_path):
+    """What was under way is finished and nothing else begun, also where the rule no longer says
+    so.
+    """
     make = lambda name, **more: texts(in_flight=4, run=tmp_path / name, **more)
     rule = Target(25.0) | Stagnation(60)
     with make("whole") as whole:
@@ -96,3 +112,15 @@ def test_a_stop_that_was_cut_short_is_finished_as_it_was_decided(left, tmp_path)
     with make("cut", resume=True) as cut:
         cut.run(until=rule, progress=False)
         assert cut.ledger.dump() == dump and cut.stopped == whole.stopped
+
+
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.5, "50.0%"), (1.0, "100.0%"), (0.0004, "0.04%"), (1e-6, "0.0001%")]
+)
+def test_shares_are_readable_at_every_scale(share, told):
+    commit = Commit(0, 0, 1, 1, share, 0.0, 0.0, 0, 0, 0.0, 0.0, 0.0)
+    assert (
+        Coverage(share).why([commit])
+        == f"{told} of the cells have an elite, and {told} were wanted"
+    )
+    assert Coverage(share).why([commit._replace(coverage=share / 2)]) == ""

@@ -1,6 +1,6 @@
-"""That the pictures show what is there: values in their places, labels, hostile texts, and the look of all.
+"""The pictures show the data: values in their places, labels, hostile texts, and golden pictures.
 
-The golden pictures lie in `tests/golden`. After a change that is meant, make them again with
+The golden pictures are in `tests/golden`. After an intended change, make them again with
 `python -m tests.test_viz`, and look at them.
 """
 
@@ -25,13 +25,13 @@ from PIL import Image, ImageOps
 
 import qdkit
 from qdkit import viz
-from qdkit.archives import CVT, Deep, Grid
-from qdkit.domains.drawings import Drawings, openings
-from qdkit.elites import Elites
+from qdkit.archives import CVT, DeepGrid, Grid
+from qdkit.core.elites import Elites
+from qdkit.domains.drawings.drawings import Drawings, seed_drawings
 from qdkit.viz.cells import intervals, voronoi
 from qdkit.viz.colour import EMPTY
-from qdkit.viz.look import number
-from qdkit.viz.pictures import fitted, plain, spread
+from qdkit.viz.pictures import fit_text, printable, spread_cells
+from qdkit.viz.style import format_number
 
 from .worlds import Jitter, Points
 
@@ -39,7 +39,9 @@ GOLDEN = Path(__file__).parent / "golden"
 UNIT = (0.0, 1.0)
 PLANE = Grid((6, 5), (UNIT, UNIT), names=("reach", "height"))
 FORMS = Grid((3, 3), (("haiku", "sonnet", "fr$e$e"), (0, 1, 10, 40)), names=("form", "len$gth$"))
-BLOCKS = Grid((3, 2, 2, 3), (UNIT, ("a", "b"), ("short", "long"), UNIT), names=("x", "y", "length", "z"))
+BLOCKS = Grid(
+    (3, 2, 2, 3), (UNIT, ("a", "b"), ("short", "long"), UNIT), names=("x", "y", "length", "z")
+)
 POINTS = CVT(np.random.default_rng(3).uniform(0, 1, (30, 2)), (UNIT, UNIT))
 MANY = CVT(np.random.default_rng(4).uniform(0, 1, (25, 4)), (UNIT,) * 4)
 HOSTILE = "a $\\frac{$ b\x1b[31m\x00 \u202e \ud800 \U0001f600 漢\t" + "x" * 100_000 + "\n" * 5000
@@ -52,7 +54,7 @@ def _closed():
 
 
 class Arrow:
-    """A domain with a picture of its own."""
+    """A domain that draws its own pictures."""
 
     def draw(self, genome, ax):
         ax.plot([0, genome[0]], [0, genome[1]], marker="o")
@@ -60,8 +62,8 @@ class Arrow:
         return ax
 
 
-def filled(archive, occupied, **more):
-    """What a search would show that has elites in these cells, the better the higher the number of the cell.
+def view_of(archive, occupied, **more):
+    """Returns the view of a search with elites in these cells, a higher cell with a better elite.
 
     Their descriptors are the middles of their cells.
     """
@@ -69,10 +71,13 @@ def filled(archive, occupied, **more):
     full = np.isin(np.arange(archive.cells), occupied)
     objective = np.where(full, np.arange(archive.cells) / archive.cells, -np.inf)
     elites = Elites(
-        objective, np.where(full[:, None], middles, np.nan), {"id": np.where(full, np.arange(archive.cells), -1)}
+        objective,
+        np.where(full[:, None], middles, np.nan),
+        {"id": np.where(full, np.arange(archive.cells), -1)},
     )
     genome = lambda id: np.random.default_rng(id).normal(size=9)
-    return SimpleNamespace(**{"archive": archive, "elites": elites, "genome": genome, "history": history(20)} | more)
+    attributes = {"archive": archive, "elites": elites, "genome": genome}
+    return SimpleNamespace(**attributes | {"history": history(20)} | more)
 
 
 def _middles(grid):
@@ -82,45 +87,66 @@ def _middles(grid):
 
 def history(n):
     at = np.arange(n) * 64.0
-    columns = {"coverage": at / (at + 500), "qd_score": at**0.5, "best": 1 - 1 / (1 + at / 100), "parents": at / 20}
+    columns = {
+        "coverage": at / (at + 500),
+        "qd_score": at**0.5,
+        "best": 1 - 1 / (1 + at / 100),
+        "parents": at / 20,
+    }
     return {"evaluations": at, **columns}
 
 
-def made_by(*names):
-    """How many candidates each made in forty steps, ever more by the first, and how many of them entered."""
+def operator_counts(*names):
+    """Returns how many candidates each operator made in forty steps, and how many entered."""
     shares = np.stack([np.arange(40) // (3 * i + 1) for i in range(len(names))])
     return {
-        name: np.stack([share, share // (i + 2)]) for i, (name, share) in enumerate(zip(names, shares, strict=True))
+        name: np.stack([share, share // (i + 2)])
+        for i, (name, share) in enumerate(zip(names, shares, strict=True))
     }
 
 
-def some(archive, step=3):
-    return filled(archive, np.flatnonzero(np.arange(archive.cells) % step))
+def partly_filled(archive, step=3):
+    return view_of(archive, np.flatnonzero(np.arange(archive.cells) % step))
 
 
 PICTURES = {
-    "plane": lambda: viz.heatmap(some(PLANE), title="a map"),
-    "forms": lambda: viz.heatmap(some(FORMS)),
-    "line": lambda: viz.heatmap(some(Grid((9,), (UNIT,)))),
-    "blocks": lambda: viz.heatmap(some(BLOCKS)),
-    "points": lambda: viz.heatmap(some(POINTS)),
-    "parallel": lambda: viz.parallel(some(MANY)),
-    "progress": lambda: viz.progress(some(PLANE)),
-    "profile": lambda: viz.profile(some(PLANE)),
-    "origins": lambda: viz.origins(SimpleNamespace(origins=made_by("a model", "seed", "fr$e$e noise"))),
-    "gallery": lambda: viz.gallery(filled(PLANE, range(30), domain=Arrow()), 2, 3),
-    "novelty": lambda: viz.novelty(noted()),
-    "sheet": lambda: viz.sheet(filled(FORMS, [0, 1, 4, 5, 6, 8], domain=Drawings(), genome=lambda id: openings()[id])),
-    "overview": lambda: viz.overview(some(PLANE)),
-    "empty": lambda: viz.overview(filled(PLANE, [], history=None)),
+    "plane": lambda: viz.heatmap(partly_filled(PLANE), title="a map"),
+    "forms": lambda: viz.heatmap(partly_filled(FORMS)),
+    "line": lambda: viz.heatmap(partly_filled(Grid((9,), (UNIT,)))),
+    "blocks": lambda: viz.heatmap(partly_filled(BLOCKS)),
+    "points": lambda: viz.heatmap(partly_filled(POINTS)),
+    "parallel": lambda: viz.parallel(partly_filled(MANY)),
+    "progress": lambda: viz.progress(partly_filled(PLANE)),
+    "profile": lambda: viz.profile(partly_filled(PLANE)),
+    "origins": lambda: viz.origins(
+        SimpleNamespace(origins=operator_counts("a model", "seed", "fr$e$e noise"))
+    ),
+    "gallery": lambda: viz.gallery(view_of(PLANE, range(30), domain=Arrow()), 2, 3),
+    "novelty": lambda: viz.novelty(novelty_view()),
+    "sheet": lambda: viz.sheet(
+        view_of(
+            FORMS, [0, 1, 4, 5, 6, 8], domain=Drawings(), genome=lambda id: seed_drawings()[id]
+        )
+    ),
+    "overview": lambda: viz.overview(partly_filled(PLANE)),
+    "empty": lambda: viz.overview(view_of(PLANE, [], history=None)),
 }
 
 
-def noted():
-    """What three stages noted of candidates; the limits of the second and third are 0.8 and 0.9."""
+def novelty_view():
+    """Returns the view of a run in which three novelty stages recorded likenesses.
+
+    The limits of the second and third are 0.8 and 0.9.
+    """
     drawn = np.random.default_rng(5).beta(6, 2, (2, 200))
-    of = lambda stage, values, limit: [(stage, x, limit if x >= limit else None) for x in values.tolist()]
-    rows = [("form", 1.0, 1.0)] * 30 + of("edit $distance$", drawn[0], 0.8) + of("cosine", 0.5 + drawn[1] / 2, 0.9)
+    of = lambda stage, values, limit: [
+        (stage, x, limit if x >= limit else None) for x in values.tolist()
+    ]
+    rows = (
+        [("form", 1.0, 1.0)] * 30
+        + of("edit $distance$", drawn[0], 0.8)
+        + of("cosine", 0.5 + drawn[1] / 2, 0.9)
+    )
     return SimpleNamespace(ledger=SimpleNamespace(likenesses=lambda: rows))
 
 
@@ -131,38 +157,46 @@ def save(drawn, path):
 
 
 TOLERANCE = 10  # root mean square of 255
-HELD = re.findall(r"^matplotlib==(\S+)", (Path(__file__).parents[1] / "constraints.txt").read_text("utf-8"), re.M)
+CONSTRAINTS = (Path(__file__).parents[1] / "constraints.txt").read_text("utf-8")
+PINNED = re.findall(r"^matplotlib==(\S+)", CONSTRAINTS, re.M)
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_look(name, tmp_path):
-    """Each picture looks as it did when it was last looked at; from afar, where matplotlib is not the pinned one."""
+def test_pictures_equal_the_golden_ones(name, tmp_path):
+    """Each picture is the same as the golden one.
+
+    Where matplotlib is not the pinned version, only coarse copies are compared.
+    """
     golden, drawn = GOLDEN / f"{name}.png", tmp_path / f"{name}.png"
     save(PICTURES[name](), drawn)
-    if matplotlib.__version__ not in HELD:  # its letters are others, and move all else by a few pixels
-        golden, drawn = afar(golden, tmp_path / "golden.png"), afar(drawn, tmp_path / "drawn.png")
+    # Another version has other letters, which move the rest by a few pixels.
+    if matplotlib.__version__ not in PINNED:
+        golden = coarse(golden, tmp_path / "golden.png")
+        drawn = coarse(drawn, tmp_path / "drawn.png")
     assert compare_images(str(golden), str(drawn), tol=TOLERANCE) is None
 
 
-def afar(path, to):
-    """The picture as eight by eight colours: what is where shows still, letters do not."""
+def coarse(path, to):
+    """Saves the picture as eight by eight colours, without its letters."""
     with Image.open(path) as picture:
         picture.convert("RGB").resize((8, 8), Image.Resampling.BOX).save(to)
     return to
 
 
-@pytest.mark.parametrize("name", sorted({*PICTURES} - {"gallery", "origins", "profile", "progress"}))
-def test_from_afar_a_picture_that_is_mirrored_shows(name, tmp_path):
-    """The looser comparison can fail; of a few thin lines it sees too little for that."""
+@pytest.mark.parametrize(
+    "name", sorted({*PICTURES} - {"gallery", "origins", "profile", "progress"})
+)
+def test_the_coarse_comparison_detects_a_mirrored_picture(name, tmp_path):
+    """The looser comparison can fail; pictures of a few thin lines are too faint for it."""
     with Image.open(GOLDEN / f"{name}.png") as picture:
         ImageOps.mirror(picture).save(tmp_path / "mirrored.png")
-    mirrored = afar(tmp_path / "mirrored.png", tmp_path / "small.png")
-    golden = afar(GOLDEN / f"{name}.png", tmp_path / "golden.png")
+    mirrored = coarse(tmp_path / "mirrored.png", tmp_path / "small.png")
+    golden = coarse(GOLDEN / f"{name}.png", tmp_path / "golden.png")
     assert compare_images(str(golden), str(mirrored), tol=TOLERANCE) is not None
 
 
 def drawn_at(ax, x, y):
-    """The value that a map of squares shows at a place; masked where it shows none."""
+    """Returns the value that a map of squares has at a place; masked where it has none."""
     corners = ax.collections[0].get_coordinates()
     column = np.searchsorted(corners[0, :, 0], x) - 1
     row = np.searchsorted(corners[:, 0, 1], y) - 1
@@ -171,7 +205,7 @@ def drawn_at(ax, x, y):
 
 @pytest.mark.parametrize("place", [(0.1, 0.9), (0.7, 0.1)])
 def test_an_elite_appears_where_its_descriptor_says(place):
-    """Axis 0 runs to the right and axis 1 upward; all else is empty."""
+    """Axis 0 runs to the right and axis 1 upward; the other cells are empty."""
     elites, _ = PLANE.add(PLANE.init(), np.array([2.5]), np.array([place]), np.array([0]))
     ax = viz.heatmap(SimpleNamespace(archive=PLANE, elites=elites))
     assert drawn_at(ax, *place) == 2.5
@@ -180,8 +214,8 @@ def test_an_elite_appears_where_its_descriptor_says(place):
 
 
 def test_uneven_edges_and_labels_keep_their_places():
-    """Cells lie between the true edges, and labels are written in the middle of theirs."""
-    ax = viz.heatmap(filled(FORMS, [3 * 2 + 1]))  # fr$e$e, between 1 and 10
+    """Cells lie between the true edges, and labels are in the middle of their cells."""
+    ax = viz.heatmap(view_of(FORMS, [3 * 2 + 1]))  # fr$e$e, between 1 and 10
     assert drawn_at(ax, 2, 9.9) == drawn_at(ax, 2, 1.1) == pytest.approx(7 / 9)
     assert drawn_at(ax, 2, 10.1) is np.ma.masked and drawn_at(ax, 1, 5) is np.ma.masked
     assert [text.get_text() for text in ax.get_xticklabels()] == ["haiku", "sonnet", "fr$e$e"]
@@ -189,9 +223,9 @@ def test_uneven_edges_and_labels_keep_their_places():
 
 
 def test_every_cell_of_a_nested_grid_is_in_its_block():
-    """Axes 2 and 3 lay blocks side by side and one on the other, axes 0 and 1 run within a block."""
+    """Axes 2 and 3 lay out blocks along x and y, axes 0 and 1 run within a block."""
     shape = BLOCKS.shape
-    ax = viz.heatmap(filled(BLOCKS, range(36)))
+    ax = viz.heatmap(view_of(BLOCKS, range(36)))
     for cell, (i, j, k, m) in enumerate(np.ndindex(shape)):
         assert drawn_at(ax, k * shape[0] + i + 0.5, m * shape[1] + j + 0.5) == cell / 36
     above, beside = (child for child in ax.child_axes if hasattr(child, "set_functions"))
@@ -200,16 +234,16 @@ def test_every_cell_of_a_nested_grid_is_in_its_block():
 
 
 def test_a_line_of_cells_around_points_is_cut_half_way():
-    """On one axis, each place shows the elite of the nearest centroid."""
+    """On one axis, each place has the colour of the elite of the nearest centroid."""
     line = CVT(np.array([[0.8], [0.1], [0.5]]), (UNIT,))
-    ax = viz.heatmap(filled(line, [0, 1, 2]))
+    ax = viz.heatmap(view_of(line, [0, 1, 2]))
     for x in (0.01, 0.29, 0.31, 0.64, 0.66, 0.99):
         assert drawn_at(ax, x, 0.5) == np.abs(line.centroids[:, 0] - x).argmin() / 3
 
 
 def test_polygons_have_the_colours_of_their_cells():
     """Cell i of a plane of centroids is polygon i, and empty cells are grey."""
-    ax = viz.heatmap(filled(POINTS, range(0, 30, 2)))
+    ax = viz.heatmap(view_of(POINTS, range(0, 30, 2)))
     cells = ax.collections[0]
     for i, centroid in enumerate(POINTS.centroids):
         assert cells.get_paths()[i].contains_point(centroid)
@@ -221,7 +255,9 @@ def test_polygons_have_the_colours_of_their_cells():
 CLOUDS = {
     "many": np.random.default_rng(0).uniform(0, 1, (60, 2)) * (1, 3),
     "one": np.array([[0.0, 0.0]]),
-    "on the border and in the corners": np.array([[0, 0], [1, 0], [1, 3], [0, 3], [0.5, 0], [0.5, 1.5]]),
+    "on the border and in the corners": np.array(
+        [[0, 0], [1, 0], [1, 3], [0, 3], [0.5, 0], [0.5, 1.5]]
+    ),
     "in a row": np.column_stack([np.linspace(0, 1, 7), np.linspace(0, 3, 7)]),
     "outside": np.array([[-5, 1], [0.4, 0.5], [0.5, 9], [2, 2]]),
     "twice": np.array([[0.2, 0.2], [0.8, 2.0], [0.2, 0.2], [0.8, 2.0]]),
@@ -231,7 +267,10 @@ CLOUDS = {
 
 @pytest.mark.parametrize("name", CLOUDS)
 def test_the_plane_is_divided_among_the_nearest(name):
-    """The polygons fill the box without overlap, and each place lies in that of the first nearest centroid."""
+    """The polygons fill the box without overlap.
+
+    Each place lies in the polygon of the first nearest centroid.
+    """
     points, bounds = CLOUDS[name], np.array([(0, 1), (0, 3)])
     cells = voronoi(points, bounds)
     assert sum(map(area, cells)) == pytest.approx(3)
@@ -255,84 +294,103 @@ def test_of_equal_centroids_on_a_line_the_first_has_the_cell():
     assert edges.tolist() == [0, 0.3, 1] and cells.tolist() == [1, 0]
 
 
-def test_other_values_take_the_place_of_the_objective():
-    """`values` are shown as they are, nan as empty, between the given ends of the colours."""
+def test_other_values_replace_the_objective():
+    """`values` are drawn as they are, nan as empty, between the given ends of the colours."""
     values = np.arange(30.0)
     values[7] = np.nan
-    ax = viz.heatmap(filled(PLANE, [2]), values=values, vmin=-1, vmax=50, colorbar=False)
-    assert ax.collections[0].get_array().compressed().tolist() == [x for x in values.reshape(6, 5).T.ravel() if x == x]
+    ax = viz.heatmap(view_of(PLANE, [2]), values=values, vmin=-1, vmax=50, colorbar=False)
+    assert ax.collections[0].get_array().compressed().tolist() == [
+        x for x in values.reshape(6, 5).T.ravel() if x == x
+    ]
     assert ax.collections[0].get_clim() == (-1, 50)
     with pytest.raises(ValueError, match=r"30 cells, shape \(30,\), not \(29,\)"):
-        viz.heatmap(filled(PLANE, [2]), values=values[1:])
+        viz.heatmap(view_of(PLANE, [2]), values=values[1:])
 
 
 @pytest.mark.parametrize("archive", [MANY, SimpleNamespace(axes=2)])
-def test_an_archive_without_a_map_is_refused_with_the_way_out(archive):
-    """An archive that no map can show is named, and so is the picture that shows it."""
+def test_an_archive_without_a_map_is_refused_with_a_remedy(archive):
+    """The message names the archive, and the function that can draw it."""
     with pytest.raises(ValueError, match=r"with [24] axes: use viz\.parallel"):
         viz.heatmap(SimpleNamespace(archive=archive, elites=MANY.init()))
 
 
 def test_parallel_draws_a_line_through_each_descriptor():
     """The lines are the descriptors as shares of the bounds, the best last and so on top."""
-    seen = filled(MANY, [4, 9, 20])
-    lines = viz.parallel(seen).collections[0]
-    assert np.allclose([segment[:, 1] for segment in lines.get_segments()], MANY.centroids[[4, 9, 20]])
+    view = view_of(MANY, [4, 9, 20])
+    lines = viz.parallel(view).collections[0]
+    assert np.allclose(
+        [segment[:, 1] for segment in lines.get_segments()], MANY.centroids[[4, 9, 20]]
+    )
     assert lines.get_array().tolist() == [4 / 25, 9 / 25, 20 / 25]
 
 
-def test_parallel_draws_what_has_no_bounds():
-    """Of an archive that has neither bounds nor names, the axes end at the elites."""
+def test_parallel_draws_an_archive_without_bounds():
+    """Where the archive has neither bounds nor names, the axes end at the elites."""
     elites = Elites(np.array([1.0, 2.0]), np.array([[0.0, 5.0], [1.0, 5.0]]), np.arange(2))
     ax = viz.parallel(SimpleNamespace(archive=SimpleNamespace(axes=2), elites=elites))
-    assert [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()] == [[0, 0.5], [1, 0.5]]
+    assert [segment[:, 1].tolist() for segment in ax.collections[0].get_segments()] == [
+        [0, 0.5],
+        [1, 0.5],
+    ]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["axis 0", "axis 1"]
 
 
-def test_progress_draws_the_history_on_the_axes_it_is_given():
-    """Each panel holds its curve over the evaluations and its last value, gaps where it is unknown."""
-    told = history(8)
-    told["best"][:3] = (np.nan, -np.inf, 0.5)
+def test_progress_draws_the_history_on_the_given_axes():
+    """Each panel has its curve and its last value, with gaps where the value is unknown."""
+    columns = history(8)
+    columns["best"][:3] = (np.nan, -np.inf, 0.5)
     figure = Figure()
     axes = figure.subplots(4)
-    assert viz.progress(filled(PLANE, [], history=told), axes) is figure
+    assert viz.progress(view_of(PLANE, [], history=columns), axes) is figure
     for ax, name in zip(axes, ("coverage", "qd_score", "best", "parents"), strict=True):
         x, y = ax.lines[0].get_data()
-        known = np.isfinite(told[name])
-        assert np.array_equal(x, told["evaluations"]) and np.array_equal(y[known], told[name][known])
+        known = np.isfinite(columns[name])
+        assert np.array_equal(x, columns["evaluations"])
+        assert np.array_equal(y[known], columns[name][known])
         assert np.isnan(y[~known]).all()
     assert axes[0].get_title(loc="right") == "47.3%"
     with pytest.raises(ValueError, match="progress draws on 4 axes"):
-        viz.progress(filled(PLANE, []), axes[:2])
+        viz.progress(view_of(PLANE, []), axes[:2])
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(11301.7, "11302"), (-58513.2, "-58513"), (0.00343, "0.00343"), (47.31, "47.31"), (2e12, "2e+12")],
+    [
+        (11301.7, "11302"),
+        (-58513.2, "-58513"),
+        (0.00343, "0.00343"),
+        (47.31, "47.31"),
+        (2e12, "2e+12"),
+    ],
 )
-def test_numbers_are_written_without_an_exponent_where_they_can_be(value, text):
-    """A score of five digits or more is a whole number, as one would say it; the others have four digits."""
-    assert number(value) == text
+def test_numbers_are_written_without_an_exponent_where_possible(value, text):
+    """A number of five digits or more is written as a whole number, others with four digits."""
+    assert format_number(value) == text
 
 
 def test_histogram_and_profile_count_the_elites():
     """The bars add up to the elites; the profile falls from all of them to none."""
-    seen = some(PLANE)
-    assert sum(bar.get_height() for bar in viz.histogram(seen).patches) == 20
-    x, y = viz.profile(seen).lines[0].get_data()
+    view = partly_filled(PLANE)
+    assert sum(bar.get_height() for bar in viz.histogram(view).patches) == 20
+    x, y = viz.profile(view).lines[0].get_data()
     assert (y[0], y[-1]) == (20, 0) and x[0] == 1 / 30 and x[-1] == 29 / 30
 
 
-def test_novelty_draws_what_passed_left_of_the_limit_and_what_was_rejected_right_of_it():
-    """Every noted likeness is in a bar of its own side; there is no line where nothing was rejected."""
-    for ax, rejected, limit in zip(viz.novelty(noted()).axes, (30, None, None), (1.0, 0.8, 0.9), strict=True):
-        passed, too_like = (bars.patches for bars in ax.containers)
-        assert all(bar.get_x() >= limit - 1e-9 for bar in too_like if bar.get_height())
-        assert all(bar.get_x() + bar.get_width() <= limit + 1e-9 for bar in passed if bar.get_height())
-        total = sum(bar.get_height() for bar in [*passed, *too_like])
-        assert total == (rejected or 200) and ax.lines[0].get_xdata()[0] == limit
-    calm = SimpleNamespace(ledger=SimpleNamespace(likenesses=lambda: [("cosine", -0.2, None), ("cosine", 1.0, None)]))
-    (ax,) = viz.novelty(calm).axes
+def test_novelty_draws_passed_and_rejected_candidates_on_their_side_of_the_limit():
+    """Every likeness is in a bar on its own side, passed ones left and rejected ones right.
+
+    There is no line where no candidate was rejected.
+    """
+    axes, counts, limits = viz.novelty(novelty_view()).axes, (30, 200, 200), (1.0, 0.8, 0.9)
+    for ax, count, limit in zip(axes, counts, limits, strict=True):
+        left, right = ([bar for bar in bars if bar.get_height()] for bars in ax.containers)
+        assert all(bar.get_x() >= limit - 1e-9 for bar in right)
+        assert all(bar.get_x() + bar.get_width() <= limit + 1e-9 for bar in left)
+        assert sum(bar.get_height() for bar in [*left, *right]) == count
+        assert ax.lines[0].get_xdata()[0] == limit
+    passed = [("cosine", -0.2, None), ("cosine", 1.0, None)]
+    view = SimpleNamespace(ledger=SimpleNamespace(likenesses=lambda: passed))
+    (ax,) = viz.novelty(view).axes
     assert sum(bar.get_height() for bar in ax.patches) == 2 and not ax.lines
     (ax,) = viz.novelty(SimpleNamespace(ledger=SimpleNamespace(likenesses=list))).axes
     assert ax.texts[0].get_text() == "no likeness was noted"
@@ -340,70 +398,81 @@ def test_novelty_draws_what_passed_left_of_the_limit_and_what_was_rejected_right
 
 @pytest.mark.parametrize("last", [2.635983, 1e15, 0.0])
 def test_objectives_that_differ_in_the_last_digit_are_drawn(last):
-    """The records of a problem may be equal to fifteen digits; all pictures of them still come out."""
+    """Record objectives may be equal to fifteen digits.
+
+    All pictures of them are drawn.
+    """
     objective = np.array([last, np.nextafter(last, 1e16), np.nextafter(last, -1e16), -np.inf])
     elites = Elites(objective, np.array([[0.1], [0.4], [0.6], [np.nan]]), np.arange(4))
-    seen = SimpleNamespace(archive=Grid((4,), (UNIT,)), elites=elites)
+    view = SimpleNamespace(archive=Grid((4,), (UNIT,)), elites=elites)
     axes = Figure().subplots(3)
     for draw, ax in zip((viz.histogram, viz.profile, viz.heatmap), axes, strict=True):
-        draw(seen, ax)
+        draw(view, ax)
     axes[0].figure.canvas.draw()
     assert sum(bar.get_height() for bar in axes[0].patches) == 3
 
 
 def test_best_is_drawn_by_the_domain():
     """The domain's `draw` gets the genome of the best elite and the axes to draw on."""
-    seen = filled(PLANE, [3, 11], domain=Arrow())
-    ax = viz.best(seen)
-    assert ax.lines[0].get_xydata()[1].tolist() == seen.genome(11)[:2].tolist()
+    view = view_of(PLANE, [3, 11], domain=Arrow())
+    ax = viz.best(view)
+    assert ax.lines[0].get_xydata()[1].tolist() == view.genome(11)[:2].tolist()
     assert ax.get_title(loc="left") == "best: 0.3667 at 0.417, 0.3"
 
 
 def test_best_without_a_picture_is_a_row_of_numbers():
     """Where the domain draws nothing, numbers are bars."""
-    ax = viz.best(filled(PLANE, [3, 11], genome=lambda id: np.arange(4, 8) + id - 11))
+    ax = viz.best(view_of(PLANE, [3, 11], genome=lambda id: np.arange(4, 8) + id - 11))
     assert [bar.get_height() for bar in ax.patches] == [4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(
     "genome", [HOSTILE, {"main.py": HOSTILE}, {"$a$": [1, "$\\x$"]}, b"\x00\xff" * 500, ["\ud800"]]
 )
-def test_a_hostile_text_is_shown_as_plain_text(genome):
-    """No candidate is read as mathematics or TeX, breaks the picture, or writes beyond its axes."""
-    ax = viz.best(filled(FORMS, [8], genome=lambda id: genome))
+def test_a_hostile_text_is_drawn_as_plain_text(genome):
+    """No genome is read as mathematics or TeX, breaks the picture, or leaves its axes."""
+    ax = viz.best(view_of(FORMS, [8], genome=lambda id: genome))
     (page,) = ax.texts
     assert not page.get_parse_math() and not page.get_usetex() and page.get_clip_on()
     assert len(page.get_text().split("\n")) < 50 and len(page.get_text()) < 5000
     ax.figure.canvas.draw()
 
 
-def test_plain_text_keeps_what_can_be_seen():
-    """Lines, accents and dollars stay; what has no sign in the font, or is no sign, is marked."""
-    assert plain("é $x$\r\n\tb", ["sans-serif"]) == "é $x$\n    b"
-    assert plain("a\x1b\u202e\ud800漢b", ["sans-serif"]) == "a����b"
+def test_printable_keeps_characters_that_can_be_drawn():
+    """Lines, accents and dollars stay; other characters and control characters are replaced."""
+    assert printable("é $x$\r\n\tb", ["sans-serif"]) == "é $x$\n    b"
+    assert printable("a\x1b\u202e\ud800漢b", ["sans-serif"]) == "a����b"
 
 
-def test_text_is_fitted_to_its_room():
-    """Lines are wrapped to the columns there are, and what is left out shows as an ellipsis."""
-    assert fitted("one two three\n\n  four", 9, 9) == ["one two", "  three", "", "  four"]
-    assert fitted("a\nb\nc\nd", 9, 3) == ["a", "b", "…"]
+def test_text_is_cut_to_its_room():
+    """Lines are wrapped to the columns, and an ellipsis stands for the lines left out."""
+    assert fit_text("one two three\n\n  four", 9, 9) == ["one two", "  three", "", "  four"]
+    assert fit_text("a\nb\nc\nd", 9, 3) == ["a", "b", "…"]
 
 
 def test_the_gallery_is_spread_over_the_archive():
-    """It takes the best, then what is farthest from all taken; the first cell wins a tie; never one twice."""
-    seen = filled(Grid((5,), (UNIT,)), [0, 1, 2, 4])
-    assert spread(seen, 1) == [4]
-    assert spread(seen, 2) == [0, 4]
-    assert spread(seen, 3) == [0, 2, 4]
-    assert spread(seen, 9) == [0, 1, 2, 4]
+    """It takes the best elite, then the farthest from all taken; the first cell wins a tie.
+
+    It takes no elite twice.
+    """
+    view = view_of(Grid((5,), (UNIT,)), [0, 1, 2, 4])
+    assert spread_cells(view, 1) == [4]
+    assert spread_cells(view, 2) == [0, 4]
+    assert spread_cells(view, 3) == [0, 2, 4]
+    assert spread_cells(view, 9) == [0, 1, 2, 4]
     same = Elites(np.zeros(3), np.zeros((3, 1)), np.arange(3))
-    assert spread(SimpleNamespace(archive=None, elites=same), 2) == [0, 1]
+    assert spread_cells(SimpleNamespace(archive=None, elites=same), 2) == [0, 1]
 
 
 def test_a_gallery_has_a_picture_for_each_elite():
-    """Panels beyond the elites stay empty, and each caption names the objective and the place."""
-    figure = viz.gallery(filled(FORMS, [0, 8], domain=Arrow()), 2, 2)
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["0 at haiku, 0.5", "0.8889 at fr$e$e, 25", "", ""]
+    """Further panels stay empty, and each caption has the objective and the descriptor."""
+    figure = viz.gallery(view_of(FORMS, [0, 8], domain=Arrow()), 2, 2)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [
+        "0 at haiku, 0.5",
+        "0.8889 at fr$e$e, 25",
+        "",
+        "",
+    ]
     assert [ax.axison for ax in figure.axes] == [True, True, False, False]
 
 
@@ -413,9 +482,9 @@ ON_AXES = [viz.heatmap, viz.parallel, viz.histogram, viz.profile, viz.best]
 @pytest.mark.parametrize("draw", ON_AXES, ids=lambda draw: draw.__name__)
 @pytest.mark.parametrize("occupied", [[], [4], range(30)], ids=["none", "one", "all"])
 def test_a_picture_leaves_everything_else_alone(draw, occupied):
-    """On axes it is given, a picture returns them, opens no figure and changes no setting."""
+    """On given axes, a function returns them, opens no figure and changes no setting."""
     before, ax = dict(matplotlib.rcParams), Figure().add_subplot()
-    assert draw(filled(PLANE, occupied), ax) is ax
+    assert draw(view_of(PLANE, occupied), ax) is ax
     ax.figure.canvas.draw()
     assert dict(matplotlib.rcParams) == before
     assert plt.get_fignums() == []
@@ -424,8 +493,8 @@ def test_a_picture_leaves_everything_else_alone(draw, occupied):
 
 @pytest.mark.parametrize("archive", [BLOCKS, MANY], ids=["nested", "no map"])
 def test_an_overview_of_any_archive(archive):
-    """An archive of one elite and a history of one point has its page, also where it has no map."""
-    viz.overview(filled(archive, [1], history=history(1))).canvas.draw()
+    """An archive of one elite and a history of one point is drawn, also where it has no map."""
+    viz.overview(view_of(archive, [1], history=history(1))).canvas.draw()
 
 
 if __name__ == "__main__":
@@ -434,11 +503,13 @@ if __name__ == "__main__":
         save(draw(), GOLDEN / f"{name}.png")
 
 
-def test_where_cells_keep_several_a_map_shows_the_best_of_each():
-    """The page of a deep archive is drawn with one elite a cell, as for a plain one."""
-    search = qdkit.Search(Points(), Deep(Grid((5, 5), Points.bounds), 3), Jitter(), batch=16).run(8, progress=False)
+def test_a_map_of_a_deep_archive_has_the_best_of_each_cell():
+    """The overview of a deep archive is drawn with one elite per cell, as for a plain one."""
+    search = qdkit.Search(
+        Points(), DeepGrid(Grid((5, 5), Points.bounds), 3), Jitter(), batch=16
+    ).run(8, progress=False)
     plt.close(viz.overview(search))
     ax = viz.heatmap(search)
-    shown = ax.collections[0].get_array()
-    assert shown.count() == search.summary()["occupied"] < np.asarray(search.elites.occupied).sum()
+    count = ax.collections[0].get_array().count()
+    assert count == search.summary()["occupied"] < np.asarray(search.elites.occupied).sum()
     plt.close(ax.figure)

@@ -1,35 +1,37 @@
-"""Axes that are learnt: from what people call alike, or from the candidates alone.
+"""Axes that are learnt: from people's judgements of likeness, or from the candidates alone.
 
+    questions = TripletQuestions(person, n=25, at=(1, 101, 251, 501))
     search = Search(PosedArm(), Grid((50, 50), ((0, 1), (0, 1))), Gaussian(0.1),
-                    axes=Taught(), replies=Asking(person, n=25, at=(1, 101, 251, 501)))
+                    axes=TripletAxes(), replies=questions)
 
-Axes that learn are values: `learn` gives new ones, and the archive is then filled anew with every
-candidate of the run (see `qdkit.remap`). `Taught` hears triplets; `Principal` and `Encoded` need nobody
-(AURORA), nor does `Taxons`, which also says what surprises it. `questions` chooses what to ask next, and
-`Asking` puts it to a person or a model meanwhile.
+Axes that learn are immutable: `learn` returns new ones, and the archive is then filled again with
+every candidate of the run (see `qdkit.search.relearning`). `TripletAxes` learn from triplets;
+`PrincipalAxes` and `AutoencoderAxes` need no answers (AURORA), and neither do `TaxonsAxes`, which
+also measure surprise. `questions` chooses what to ask next, and `TripletQuestions` asks a person
+or a model during the search.
 """
 
-from .asking import Answered, Asking
 from .bounds import Bounds, box, outside
-from .fits import Fit
-from .known import Known
+from .ensemble import Fit
+from .ok_candidates import OkCandidates
 from .projection import Projection
-from .taught import Taught
-from .taxons import Taxons
+from .taxons import TaxonsAxes
+from .triplet_axes import TripletAxes
+from .triplet_questions import Answered, TripletQuestions
 from .triplets import Triplets, agreement, triplets
-from .untaught import Encoded, Principal
+from .unsupervised import AutoencoderAxes, PrincipalAxes
 
 __all__ = [
     "Answered",
-    "Asking",
+    "AutoencoderAxes",
     "Bounds",
-    "Encoded",
     "Fit",
-    "Known",
-    "Principal",
+    "OkCandidates",
+    "PrincipalAxes",
     "Projection",
-    "Taught",
-    "Taxons",
+    "TaxonsAxes",
+    "TripletAxes",
+    "TripletQuestions",
     "Triplets",
     "agreement",
     "box",

@@ -1,4 +1,4 @@
-"""Where features lie on learned axes: a map, and the box of it that becomes the unit box."""
+"""The place of features on learned axes: a map, and the box of it that becomes the unit box."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .fits import Layers, mapped
+from .ensemble import Layers, apply_layers
 
 
 class Projection(NamedTuple):
-    """`layers` from features to places (see `qdkit.axes.fits`), of which low to high `[d]` is the unit box."""
+    """A map from features to places, and the box of it that becomes the unit box.
+
+    layers: the map (see `qdkit.axes.ensemble`). low, high: `[d]`, the box.
+    """
 
     layers: Layers
     low: np.ndarray
     high: np.ndarray
 
     def places(self, features: np.ndarray) -> np.ndarray:
-        """float64 `[n, d]` before the box: nan where a feature is nan."""
-        return mapped(self.layers, np.asarray(features, np.float64))
+        """Returns float64 `[n, d]`, places on the map's own scale; nan where a feature is nan."""
+        return apply_layers(self.layers, np.asarray(features, np.float64))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """float64 `[n, d]`: within 0 and 1 for what lies in the box.
+        """Returns float64 `[n, d]`: from 0 to 1 within the box.
 
-        nan where a feature is nan, or where there are not as many as were learnt from, as of who has none.
+        It is nan where a feature is nan, and everywhere if the number of features is not that of
+        the map, as for a candidate without features.
         """
         if np.shape(features)[1] != len(self.layers[0][0]):
             return np.full((len(features), len(self.low)), np.nan)
@@ -32,36 +36,45 @@ class Projection(NamedTuple):
 
     @property
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The projection as JSON values."""
         layers = [[np.asarray(part).tolist() for part in layer] for layer in self.layers]
         return {"layers": layers, "low": self.low.tolist(), "high": self.high.tolist()}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Projection:
-        """The projection that `plain` holds."""
-        layers = tuple((np.array(weights), np.array(shifts)) for weights, shifts in plain["layers"])
+        """Returns the projection of the JSON values `plain`."""
+        layers = tuple(
+            (np.array(weights), np.array(shifts)) for weights, shifts in plain["layers"]
+        )
         return cls(layers, np.array(plain["low"]), np.array(plain["high"]))
 
 
-COMPONENTS = 64  # of features at most, whatever their number
+_COMPONENTS = 64  # the greatest number of components
 
 
-def scaling(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(centre `[f]`, matrix `[f, min(f, 64)]`): principal components of `features`, each times its standard deviation.
+def component_scaling(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (centre `[f]`, matrix `[f, min(f, 64)]`) that scale features by their components.
 
-    The largest component has spread 1, and each other the square of its share of it: few judgements
-    are then explained by what varies most, as L2 takes large weights for unlikely. Whitening does the
-    reverse, and needs many more judgements. Components without spread are zero.
+    The columns are the principal components of `features`, times their standard deviation, over
+    the square of the largest. The largest component then has spread 1, and each other the square
+    of its share of it: few judgements are then explained by what varies most, as L2 makes large
+    weights unlikely. Whitening does the reverse, and needs many more judgements. Components
+    without spread are zero.
     """
     centre, f = features.mean(0), features.shape[1]
-    _, spread, components = np.linalg.svd((features - centre) / np.sqrt(len(features)), full_matrices=False)
+    _, spread, components = np.linalg.svd(
+        (features - centre) / np.sqrt(len(features)), full_matrices=False
+    )
     most = max(float(spread[0]), 1e-12)
-    factor = np.where(spread > 1e-6 * most, spread / most**2, 0.0)[:COMPONENTS]
-    scale = components[:COMPONENTS].T * factor
-    return centre, np.pad(scale, ((0, 0), (0, min(f, COMPONENTS) - scale.shape[1])))
+    factor = np.where(spread > 1e-6 * most, spread / most**2, 0.0)[:_COMPONENTS]
+    scale = components[:_COMPONENTS].T * factor
+    return centre, np.pad(scale, ((0, 0), (0, min(f, _COMPONENTS) - scale.shape[1])))
 
 
-def turned(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """The rotation or mirroring `[d, d]` after which places `new` `[s, d]` lie nearest to `old` (Procrustes)."""
+def procrustes(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Returns the rotation or mirroring `[d, d]` that takes places `new` nearest to `old`.
+
+    new, old: `[s, d]` (Procrustes).
+    """
     left, _, right = np.linalg.svd((new - new.mean(0)).T @ (old - old.mean(0)))
     return left @ right

@@ -1,32 +1,37 @@
-"""Judges: who says how good a candidate is, and of what kind, where no one can write a metric.
+"""Judges: how good a candidate is, and of what kind, where there is no metric.
 
-Each is a `Judge(key, batch) -> Judgement` that fills the objective, or one axis. `Probability`, `Rating`,
-`Rubric`, `Label` and `Pairwise` ask a model; `Measured`, `Poles` and `Closest` do without one; `Pictured` shows
-it a picture. `Fallback` is the first of several that has an answer, and a `Panel` judges quality and axes together:
+Each is a `Judge(key, batch) -> Judgement` that fills the objective, or one axis. `Probability`,
+`Rating`, `Rubric`, `Label` and `Pairwise` ask a model; `Measured`, `Poles` and `Closest` need
+none; `Pictured` shows the model a picture. `Fallback` takes the first of several judges that has
+an answer, and a `Panel` judges quality and axes together:
 
-    panel = Panel(Rating(model, quality), (Label(model, genre, name="genre", labels=("haiku", "sonnet")),))
-    Search(domain, Grid((2,), panel.bounds, names=panel.names), operator, judge=panel)
+    genre = Label(model, question, name="genre", labels=("haiku", "sonnet"))
+    panel = Panel(Rating(model, quality), (genre,))
+    grid = Grid((2,), panel.bounds, names=panel.names)
+    Search(domain, grid, operator, judge=panel)
 
-`asking` puts one question, and one more where the answer cannot be used; the forms of the questions are
-the files beside it. What was said, by whom, and the model that answered is in every candidate's notes.
-An answer that is missing stays missing: nan, and an outcome that says why; never a made-up number.
-`attributes` holds axes that a model proposes and people edit.
-`audit` says how far a judge can be trusted, and `qdkit.noise` what its errors do to an archive.
+`pointwise.ask_judge` asks one question, and once more if the answer cannot be used; the templates
+of the questions are the files beside it. Each candidate's notes hold the answer, the judge and the
+model that answered.
+A missing answer stays missing: the value is nan and the outcome gives the reason, and no score is
+made up. `attributes` reads axes that a model proposes and people edit.
+`audit` measures how far a judge can be trusted, and `qdkit.metrics.judge_noise` what its errors do
+to an archive.
 """
 
 from .attributes import Attribute, Next, attributes, evenness, proposed, vary_next
 from .audit import Audit, audit
-from .forms import FORMS, Form, closest_form, form_kept
 from .label import Label
 from .lexicon import sentiment
 from .measures import Measured, readability, repetition
-from .pairs import Strengths, strengths, win_rate
+from .pair_strengths import Strengths, strengths, win_rate
 from .pairwise import Pairwise
 from .panel import Fallback, Panel
 from .pictured import Pictured
 from .poles import Closest, Poles
 from .probability import Probability
 from .rating import Rating, Rubric
+from .verse_forms import FORMS, Form, closest_form, form_kept
 
 # Measures by name, for the command line.
 MEASURES = {

@@ -1,4 +1,4 @@
-"""A judge that chooses one label out of a list."""
+"""A judge that chooses one label from a list."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from qdkit.feedback.asking import KEPT, Asking, Reading
+from qdkit.core.types import Genome
+from qdkit.feedback.pointwise import MAX_RATIONALE_CHARACTERS, PointwiseJudge, Reading
 from qdkit.llm import Answer, Question
-from qdkit.types import Genome
 
-NONE = "none of these"  # always among the answers, so that what fits no label is not forced into one
+# Always among the answers, so that a candidate that fits no label is not forced into one.
+NO_LABEL = "none of these"
 
 
 @dataclass(frozen=True)
-class Label(Asking):
-    """Which of `labels` fits, as its number, for an axis of labels: `Grid((5,), (judge.bounds,))`.
+class Label(PointwiseJudge):
+    """Which of `labels` fits, as its index, for an axis of labels: `Grid((5,), (judge.bounds,))`.
 
-    labels: what there is to choose from. A candidate that fits none of them has no place on this axis:
-      its value is nan, and the notes tell the label `none of these`.
+    labels: the labels to choose from. A candidate that fits none of them has no place on this
+      axis: its value is nan, and its notes have the label `none of these`.
     """
 
     labels: tuple[str, ...] = ()
@@ -30,10 +31,11 @@ class Label(Asking):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "labels", tuple(self.labels))
-        folded = {label.casefold() for label in (*self.labels, NONE)}
+        folded = {label.casefold() for label in (*self.labels, NO_LABEL)}
         if not self.labels or len(folded) <= len(self.labels):
             raise ValueError(
-                f"the labels of {self.name} are different words other than {NONE!r}, at least one, not {self.labels}"
+                f"the labels of {self.name} are different words other than {NO_LABEL!r}, at least "
+                f"one, not {self.labels}"
             )
 
     @property
@@ -42,35 +44,50 @@ class Label(Asking):
         return self.labels
 
     def question(self, genome: Genome) -> Question:
-        """The question, with the schema of its answer."""
-        answers = [*self.labels, NONE]
-        properties = {"rationale": {"type": "string"}, "label": {"type": "string", "enum": answers}}
-        schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
-        return Question(self.written(genome, labels="\n".join(f"- {label}" for label in answers)), schema=schema)
+        """Returns the question, with the schema of its answer."""
+        answers = [*self.labels, NO_LABEL]
+        properties = {
+            "rationale": {"type": "string"},
+            "label": {"type": "string", "enum": answers},
+        }
+        schema = {
+            "type": "object",
+            "properties": properties,
+            "required": [*properties],
+            "additionalProperties": False,
+        }
+        return Question(
+            self.full_prompt(genome, labels="\n".join(f"- {label}" for label in answers)),
+            schema=schema,
+        )
 
     def read(self, answer: Answer) -> Reading:
-        """The label, where the answer has the form that was asked for or names just one of them."""
-        said = answer.data["label"] if answer.ok else label_in(answer.text, (*self.labels, NONE))
-        if said is None:
+        """Returns the label, if the answer has the wanted form or names just one of them."""
+        answers = (*self.labels, NO_LABEL)
+        label = answer.data["label"] if answer.ok else label_in(answer.text, answers)
+        if label is None:
             return Reading(np.nan, {"said": answer.text[:80]}, answer.error)
-        notes = {"label": said} | ({"rationale": answer.data["rationale"][:KEPT]} if answer.ok else {})
-        if said == NONE:
+        notes = {"label": label}
+        if answer.ok:
+            notes["rationale"] = answer.data["rationale"][:MAX_RATIONALE_CHARACTERS]
+        if label == NO_LABEL:
             return Reading(np.nan, {**notes, "why": "no label fits"})
-        return Reading(float(self.labels.index(said)), notes)
+        return Reading(float(self.labels.index(label)), notes)
 
-    def as_answered(self, value: Any) -> str:
-        """A label as JSON; an example has no rationale."""
+    def example_answer(self, value: Any) -> str:
+        """Returns a label as JSON; an example has no rationale."""
         return json.dumps({"label": value})
 
 
 def label_in(text: str, labels: Sequence[str]) -> str | None:
-    """The label that a text names in another spelling or form; None where it names several, or none.
+    """Returns the label that a text names in another spelling or form; None for several or none.
 
-    Of JSON only what stands under "label" counts: a rationale may name others.
+    Of JSON only the value of "label" counts: a rationale may name others.
     """
-    under = re.findall(r'"label"\s*:\s*"([^"]*)"', text)
-    where = under[-1] if under else text
-    spelt = {label.casefold(): label for label in labels}
-    longest_first = "|".join(map(re.escape, sorted(spelt, key=len, reverse=True)))
-    named = {spelt[found.casefold()] for found in re.findall(rf"(?<!\w)(?:{longest_first})(?!\w)", where, re.I)}
+    fields = re.findall(r'"label"\s*:\s*"([^"]*)"', text)
+    where = fields[-1] if fields else text
+    by_spelling = {label.casefold(): label for label in labels}
+    longest_first = "|".join(map(re.escape, sorted(by_spelling, key=len, reverse=True)))
+    matches = re.findall(rf"(?<!\w)(?:{longest_first})(?!\w)", where, re.I)
+    named = {by_spelling[match.casefold()] for match in matches}
     return named.pop() if len(named) == 1 else None

@@ -1,4 +1,4 @@
-"""A judge that compares candidates with texts that are known."""
+"""A judge that compares candidates with known texts."""
 
 from __future__ import annotations
 
@@ -12,32 +12,46 @@ from typing import Any
 import jax
 import numpy as np
 
-from qdkit.feedback.asking import KEPT, Asking, Reading, Verdict, asked, by, form, shown
-from qdkit.feedback.pairs import win_rate
+from qdkit.core.types import Genome, Key, Outcome
+from qdkit.feedback.pair_strengths import win_rate
+from qdkit.feedback.pointwise import (
+    MAX_RATIONALE_CHARACTERS,
+    PointwiseJudge,
+    Reading,
+    Verdict,
+    ask_judge,
+    genome_block,
+    judge_kind,
+    judge_template,
+)
 from qdkit.llm import Answer, Question
-from qdkit.types import Genome, Key, Outcome
 
-SCORE = {"first": 1.0, "second": 0.0, "tie": 0.5}
-SCHEMA = {
+_SCORE = {"first": 1.0, "second": 0.0, "tie": 0.5}
+_SCHEMA = {
     "type": "object",
-    "properties": {"rationale": {"type": "string"}, "better": {"type": "string", "enum": [*SCORE]}},
+    "properties": {
+        "rationale": {"type": "string"},
+        "better": {"type": "string", "enum": [*_SCORE]},
+    },
     "required": ["rationale", "better"],
     "additionalProperties": False,
 }
 
 
 @dataclass(frozen=True)
-class Pairwise(Asking):
-    """How often a candidate is found better than each of `against`, in [0, 1]; a tie is half.
+class Pairwise(PointwiseJudge):
+    """How often a candidate is better than each text of `against`, in [0, 1]; a tie counts ½.
 
-    prompt: what makes one better than the other. It needs no `{genome}`: both texts are shown below it.
-    against: the texts that every candidate is compared with, the same for all, so that values compare.
-    position: what standing first is worth to this judge, in log-odds (`qdkit audit` and `strengths`
-      tell it). With it each pair is asked about in one order, drawn from the key, and the win rate is
-      corrected by it. Where left out each pair is asked about in both orders, and a judge that prefers
-      whatever comes first has said: a tie.
+    prompt: what makes one better than the other. It needs no `{genome}`: both texts follow it.
+    against: the texts that every candidate is compared with, the same for all, so that values can
+      be compared.
+    position: what standing first is worth to this judge, in log-odds (`qdkit audit` and
+      `strengths` estimate it). If given, each pair is asked about in one order, drawn from the
+      key, and the win rate is corrected by it. If None, each pair is asked about in both orders,
+      and a judge that prefers whatever comes first gives a tie.
 
-    Models prefer texts by their place, the more so the closer the two are; hence two questions or a correction.
+    Models prefer texts by their place, the more so the closer the two are; hence two questions or
+    a correction.
     """
 
     against: tuple[str, ...] = ()
@@ -48,65 +62,83 @@ class Pairwise(Asking):
     def __post_init__(self) -> None:
         object.__setattr__(self, "against", tuple(self.against))
         if not self.against:
-            raise ValueError(f"{self.name} is judged by comparisons, and against is empty: give texts to compare with")
+            raise ValueError(
+                f"{self.name} is judged by comparisons, and against is empty: give texts to "
+                f"compare with"
+            )
 
     def question(self, genome: Genome, other: str = "", stands_first: bool = True) -> Question:
-        """The question about a candidate and another text."""
+        """Returns the question about a candidate and another text."""
         pair = (genome, other) if stands_first else (other, genome)
-        sections = dict(zip(("first", "second"), map(shown, pair), strict=True))
-        prompt = form("pairwise", question=self.prompt.strip(), examples=self._examples(), **sections)
-        return Question(prompt, schema=SCHEMA)
+        sections = dict(zip(("first", "second"), map(genome_block, pair), strict=True))
+        prompt = judge_template(
+            "pairwise", question=self.prompt.strip(), examples=self._examples(), **sections
+        )
+        return Question(prompt, schema=_SCHEMA)
 
     def verdict(self, key: Key, genome: Genome) -> Verdict:
-        """The win rate over all comparisons that could be read."""
-        said: list[tuple[int, bool, Verdict]] = []
+        """Returns the win rate over all comparisons that could be read."""
+        read: list[tuple[int, bool, Verdict]] = []
         unread: list[Verdict] = []
         for number, other in enumerate(self.against):
             orders = self._orders(key, genome, number)
-            pair = [asked(self.ask, self.question(genome, other, first), self.read) for first in orders]
-            failed = [verdict for verdict in pair if not verdict.answers]
-            if not failed:  # one order alone would tell of its place
-                said += [(number, *row) for row in zip(orders, pair, strict=True)]
+            verdicts = [
+                ask_judge(self.ask, self.question(genome, other, first), self.read)
+                for first in orders
+            ]
+            failed = [verdict for verdict in verdicts if not verdict.answers]
+            if not failed:  # one order alone would favour its place
+                read += [(number, *row) for row in zip(orders, verdicts, strict=True)]
             unread += failed
             if any(verdict.outcome == Outcome.INFRASTRUCTURE for verdict in failed):
-                break  # a server that stays away is not waited for again and again
-        if unread and (not said or unread[-1].outcome == Outcome.INFRASTRUCTURE):
-            return unread[-1]._replace(notes={"by": by(self), **unread[-1].notes})
-        stood_first = [first for _, first, _ in said]
-        won = [verdict.value if first else 1 - verdict.value for _, first, verdict in said]
-        told = {"by": by(self), **said[0][2].notes, "won": won, "stood_first": stood_first}
-        told["against"] = [number for number, _, _ in said]
-        return Verdict(win_rate(won, stood_first, self.position or 0.0), len(said), told)
+                break  # the server is down: do not wait for it again with each text
+        if unread and (not read or unread[-1].outcome == Outcome.INFRASTRUCTURE):
+            return unread[-1]._replace(notes={"by": judge_kind(self), **unread[-1].notes})
+        stood_first = [first for _, first, _ in read]
+        won = [verdict.value if first else 1 - verdict.value for _, first, verdict in read]
+        notes = {
+            "by": judge_kind(self),
+            **read[0][2].notes,
+            "won": won,
+            "stood_first": stood_first,
+            "against": [number for number, _, _ in read],
+        }
+        return Verdict(win_rate(won, stood_first, self.position or 0.0), len(read), notes)
 
     def read(self, answer: Answer) -> Reading:
-        """1 where the first is better, 0 where the second is, ½ for a tie."""
+        """Returns 1 if the first is better, 0 if the second is, ½ for a tie."""
         better = answer.data["better"] if answer.ok else better_in(answer.text)
         if better is None:
             return Reading(np.nan, {"said": answer.text[:80]}, answer.error)
-        return Reading(SCORE[better], {"rationale": answer.data["rationale"][:KEPT]} if answer.ok else {})
+        notes = {}
+        if answer.ok:
+            notes["rationale"] = answer.data["rationale"][:MAX_RATIONALE_CHARACTERS]
+        return Reading(_SCORE[better], notes)
 
-    def as_answered(self, value: Any) -> str:
-        """Which is better, as JSON."""
+    def example_answer(self, value: Any) -> str:
+        """Returns which is better, as JSON."""
         return json.dumps({"better": value})
 
     def _examples(self) -> str:
-        told = [
-            f"The first:\n\n{shown(pair[0])}\n\nThe second:\n\n{shown(pair[1])}\n\nAnswer: {self.as_answered(value)}"
+        examples = [
+            f"The first:\n\n{genome_block(pair[0])}\n\nThe second:\n\n{genome_block(pair[1])}\n\n"
+            f"Answer: {self.example_answer(value)}"
             for pair, value in self.examples
         ]
-        return form("examples", examples="\n\n".join(told)) if told else ""
+        return judge_template("examples", examples="\n\n".join(examples)) if examples else ""
 
     def _orders(self, key: Key, genome: Genome, number: int) -> Sequence[bool]:
-        """Whether the candidate stands first, of each question about one pair."""
+        """Returns, for each question about one pair, whether the candidate stands first."""
         if self.position is None:
             return (True, False)
-        text = zlib.crc32(shown(genome).encode())  # of the candidate alone: its row must not matter
-        drawn = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, text), number))
+        # The order depends on the candidate alone, not on its row in the batch.
+        checksum = zlib.crc32(genome_block(genome).encode())
+        drawn = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, checksum), number))
         return (bool(drawn),)
 
 
 def better_in(text: str) -> str | None:
-    """Which is said to be better, in a text that is not of the form that was asked for; None where it is not clear."""
-    under = re.findall(r'"better"\s*:\s*"([^"]*)"', text)
-    where = (under[-1] if under else text).strip(' \n."').casefold()
-    return where if where in SCORE else None
+    """Returns which is better by a text that has not the wanted form; None if it is not clear."""
+    fields = re.findall(r'"better"\s*:\s*"([^"]*)"', text)
+    where = (fields[-1] if fields else text).strip(' \n."').casefold()
+    return where if where in _SCORE else None

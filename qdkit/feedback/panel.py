@@ -1,4 +1,4 @@
-"""Judges together: one in the place of another that has no answer, and one for the quality with others for the axes."""
+"""Combinations of judges: a chain of fallbacks, and a panel of one judge for each column."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from qdkit.feedback.asking import by
+from qdkit.core.record import Unanswered
+from qdkit.core.types import Batch, Judge, Judgement, Key, Outcome
+from qdkit.feedback.pointwise import judge_kind
 from qdkit.llm import Unable
-from qdkit.record import Unanswered
-from qdkit.types import Batch, Judge, Judgement, Key, Outcome
 
 
 @dataclass(frozen=True)
 class Fallback:
-    """The first of several judges that has an answer, for each candidate by itself.
+    """The first of several judges that has an answer, for each candidate separately.
 
-    judges: the most trusted first, such as `Probability`, `Rating` and a measure without a model. They
-      have one name. Values in other bounds are brought into those of the first: (v - low) / (high - low).
+    judges: the most trusted first, such as `Probability`, `Rating` and a measure without a model.
+      They have the same name. Values in other bounds are scaled to those of the first:
+      (v - low) / (high - low).
 
-    A judge whose server does not do what it asks (log-probabilities) is passed over; where that is the last one
-    left, the run stops. The notes of a candidate tell which of them judged it, and under `before` why the others
-    did not.
+    A judge whose server lacks what it needs (log-probabilities) is skipped; if it is the last one,
+    the run stops. The notes of a candidate have the judge that answered, and under `before` why
+    the others did not.
     """
 
     judges: Sequence[Any]
@@ -36,42 +37,46 @@ class Fallback:
             raise ValueError("a chain of judges has at least one judge")
         object.__setattr__(self, "judges", tuple(self.judges))
         for judge in self.judges[1:]:
-            if name_of(judge) != self.name:
+            if judge_name(judge) != self.name:
                 raise ValueError(
-                    f"the judges of a chain judge the same: one is of {self.name} and one of {name_of(judge)}"
+                    f"the judges of a chain judge the same: one is of {self.name} and one of "
+                    f"{judge_name(judge)}"
                 )
             _check_alike(self.judges[0], judge)
 
     @property
     def name(self) -> str:
         """What is judged."""
-        return name_of(self.judges[0])
+        return judge_name(self.judges[0])
 
     @property
     def bounds(self) -> Any:
-        """Those of the first judge."""
-        return bounds_of(self.judges[0])
+        """The bounds of the first judge."""
+        return judge_bounds(self.judges[0])
 
     @property
     def models(self) -> tuple[Any, ...]:
-        """Whom they ask."""
+        """The models that the judges ask."""
         return tuple(chain.from_iterable(getattr(judge, "models", ()) for judge in self.judges))
 
     def __call__(self, key: Key, batch: Batch) -> Judgement:
-        """The judgement of each candidate."""
+        """Returns the judgement of each candidate."""
         n = len(batch)
-        value, count, outcome = np.full(n, np.nan), np.zeros(n, int), np.full(n, Outcome.INVALID, "<U14")
+        value, count = np.full(n, np.nan), np.zeros(n, int)
+        outcome = np.full(n, Outcome.INVALID, "<U14")
         notes: list[Mapping[str, Any]] = [{}] * n
         missing, lost = np.arange(n), np.zeros(n, bool)
         for number, judge in enumerate(self.judges):
             if not len(missing):
                 break
-            said = self._judgement(number, jax.random.fold_in(key, number), batch.take(missing))
-            value[missing] = self._in_bounds(judge, said.value)
-            count[missing], outcome[missing] = said.count, said.outcome
-            for i, told in zip(missing, said.notes or (), strict=True):
-                notes[i] = _after(notes[i], told, self.name)
-            missing = missing[count[missing] == 0]  # an answer may be that no label fits
+            judge_key = jax.random.fold_in(key, number)
+            judgement = self._judgement(number, judge_key, batch.take(missing))
+            value[missing] = self._in_bounds(judge, judgement.value)
+            count[missing], outcome[missing] = judgement.count, judgement.outcome
+            for i, note in zip(missing, judgement.notes or (), strict=True):
+                notes[i] = _with_earlier(notes[i], note, self.name)
+            # An answer may be that no label fits, so the count decides and not the value.
+            missing = missing[count[missing] == 0]
             lost[missing] |= outcome[missing] == Outcome.INFRASTRUCTURE
         outcome[missing[lost[missing]]] = Outcome.INFRASTRUCTURE
         return Judgement(value, count, notes, outcome=outcome)
@@ -79,39 +84,40 @@ class Fallback:
     def _judgement(self, number: int, key: Key, batch: Batch) -> Judgement:
         judge = self.judges[number]
         try:
-            return judgement_of(judge, key, batch)
-        except Unable as why:
+            return complete_judgement(judge, key, batch)
+        except Unable as error:
             if judge is self.judges[-1]:
                 raise
-            told = {"judged": {self.name: {"value": math.nan, "by": by(judge), "error": str(why)}}}
+            entry = {"value": math.nan, "by": judge_kind(judge), "error": str(error)}
             return Judgement(
                 np.full(len(batch), np.nan),
                 np.zeros(len(batch), int),
-                [told] * len(batch),
+                [{"judged": {self.name: entry}}] * len(batch),
                 outcome=np.full(len(batch), Outcome.INVALID, "<U14"),
             )
 
     def _in_bounds(self, judge: Any, value: np.ndarray) -> np.ndarray:
-        """Values of a judge in the bounds of the first."""
-        mine, its = self.bounds, bounds_of(judge)
-        if mine is None or its is None or mine == its:
+        """Returns values of a judge, scaled to the bounds of the first."""
+        to, of = self.bounds, judge_bounds(judge)
+        if to is None or of is None or to == of:
             return value
-        return mine[0] + (value - its[0]) * (mine[1] - mine[0]) / (its[1] - its[0])
+        return to[0] + (value - of[0]) * (to[1] - to[0]) / (of[1] - of[0])
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One judge for the objective and one for each axis, whose values are the features that axes read.
+    """One judge for the objective and one for each axis; axes read their values as features.
 
-    quality: who judges how good a candidate is; where None, the domain says it.
-    axes: who judges of what kind it is, one for each axis in the archive's order. A candidate of which an
-      axis is not known has no place, and does not enter.
+    quality: judges how good a candidate is; if None, the objective is the domain's.
+    axes: one judge for each axis, in the archive's order. A candidate without a value on some axis
+      has no place in the archive, and does not enter.
 
-        tone = Probability(model, "Is this glad or sad? {genome}", yes="glad", no="sad", name="tone")
+        tone = Probability(model, "Is it glad or sad? {genome}", "tone", yes="glad", no="sad")
         panel = Panel(Rating(model, "How good is this? {genome}"), (tone,))
-        Search(domain, Grid((20,), panel.bounds, names=panel.names), operator, judge=panel)
+        grid = Grid((20,), panel.bounds, names=panel.names)
+        Search(domain, grid, operator, judge=panel)
 
-    Axes are asked about what has an objective alone.
+    The judges of the axes are asked only about candidates that have an objective.
     """
 
     quality: Judge | None
@@ -119,102 +125,141 @@ class Panel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", tuple(self.axes))
-        names = [name_of(judge) for judge in (self.quality, *self.axes) if judge is not None]
+        names = [judge_name(judge) for judge in (self.quality, *self.axes) if judge is not None]
         if len(set(names)) < len(names):
-            raise ValueError(f"each judge of a panel has a name of its own, and these are {', '.join(names)}")
+            raise ValueError(
+                f"each judge of a panel has a name of its own, and these are {', '.join(names)}"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the axes."""
-        return tuple(map(name_of, self.axes))
+        """The names of the axes."""
+        return tuple(map(judge_name, self.axes))
 
     @property
     def bounds(self) -> tuple[Any, ...]:
-        """Of the axes, as a `Grid` takes them. Raises ValueError for a judge that does not say its own."""
+        """The bounds of the axes, as a `Grid` takes them.
+
+        Raises ValueError for a judge that has none.
+        """
         for judge in self.axes:
-            if bounds_of(judge) is None:
-                raise ValueError(f"the judge of {name_of(judge)} has no bounds: give the archive's yourself")
-        return tuple(map(bounds_of, self.axes))
+            if judge_bounds(judge) is None:
+                raise ValueError(
+                    f"the judge of {judge_name(judge)} has no bounds: give the archive's yourself"
+                )
+        return tuple(map(judge_bounds, self.axes))
 
     @property
     def models(self) -> tuple[Any, ...]:
-        """Whom they ask."""
-        return tuple(chain.from_iterable(getattr(judge, "models", ()) for judge in (self.quality, *self.axes)))
+        """The models that the judges ask."""
+        return tuple(
+            chain.from_iterable(
+                getattr(judge, "models", ()) for judge in (self.quality, *self.axes)
+            )
+        )
 
     def __call__(self, key: Key, batch: Batch) -> Judgement:
-        """The judgement of each candidate, with a feature for each axis."""
+        """Returns the judgement of each candidate, with a feature for each axis."""
         n = len(batch)
-        said = _given(batch) if self.quality is None else judgement_of(self.quality, key, batch)
-        notes, outcome = list(said.notes or ()), np.array(said.outcome, "<U14")
+        quality = (
+            _domain_judgement(batch)
+            if self.quality is None
+            else complete_judgement(self.quality, key, batch)
+        )
+        notes, outcome = list(quality.notes or ()), np.array(quality.outcome, "<U14")
         features = np.full((n, len(self.axes)), np.nan)
-        known = np.flatnonzero(np.isfinite(said.value))
+        known = np.flatnonzero(np.isfinite(quality.value))
         for axis, judge in enumerate(self.axes):
             if not len(known):
                 break
-            placed = judgement_of(judge, jax.random.fold_in(key, axis + 1), batch.take(known))
+            placed = complete_judgement(
+                judge, jax.random.fold_in(key, axis + 1), batch.take(known)
+            )
             features[known, axis] = placed.value
             failed = np.asarray(placed.outcome) != Outcome.OK
             outcome[known[failed]] = np.asarray(placed.outcome)[failed]
-            for i, told in zip(known, placed.notes or (), strict=True):
-                notes[i] = together(notes[i], told)
-        return Judgement(said.value, said.count, notes, features, outcome)
+            for i, note in zip(known, placed.notes or (), strict=True):
+                notes[i] = merge_notes(notes[i], note)
+        return Judgement(quality.value, quality.count, notes, features, outcome)
 
 
-def judgement_of(judge: Judge, key: Key, batch: Batch) -> Judgement:
-    """What a judge says of a batch, with all columns filled, also where it gives its values alone or has no answer."""
-    n, name = len(batch), name_of(judge)
+def complete_judgement(judge: Judge, key: Key, batch: Batch) -> Judgement:
+    """Returns a judge's judgement of a batch, with all columns filled.
+
+    That holds also for a judge that returns its values alone, or raises Unanswered.
+    """
+    n, name = len(batch), judge_name(judge)
     try:
-        said = judge(key, batch)
-    except Unanswered as why:
-        notes = [{"judged": {name: {"value": math.nan, "error": str(why)}}, "error": f"{name}: {why}"}] * n
-        return Judgement(np.full(n, np.nan), 0, notes, outcome=np.full(n, Outcome.INFRASTRUCTURE, "<U14"))
-    if not isinstance(said, Judgement):
-        said = Judgement(np.asarray(said, float), np.isfinite(np.asarray(said, float)).astype(int))
-    value = np.asarray(said.value, float)
-    said_of: Sequence[Mapping[str, Any]]
-    said_of = said.notes or [{"judged": {name: {"value": v, "by": by(judge)}}} for v in value.tolist()]
+        judgement = judge(key, batch)
+    except Unanswered as error:
+        note = {
+            "judged": {name: {"value": math.nan, "error": str(error)}},
+            "error": f"{name}: {error}",
+        }
+        lost = np.full(n, Outcome.INFRASTRUCTURE, "<U14")
+        return Judgement(np.full(n, np.nan), 0, [note] * n, outcome=lost)
+    if not isinstance(judgement, Judgement):
+        values = np.asarray(judgement, float)
+        judgement = Judgement(values, np.isfinite(values).astype(int))
+    value = np.asarray(judgement.value, float)
+    notes: Sequence[Mapping[str, Any]]
+    notes = judgement.notes or [
+        {"judged": {name: {"value": v, "by": judge_kind(judge)}}} for v in value.tolist()
+    ]
     missing = np.where(np.isnan(value), Outcome.INVALID, Outcome.OK)
-    outcome = missing if said.outcome is None else np.asarray(said.outcome)
-    return Judgement(value, np.broadcast_to(said.count, n), said_of, said.features, outcome.astype("<U14"))
+    outcome = missing if judgement.outcome is None else np.asarray(judgement.outcome)
+    count = np.broadcast_to(judgement.count, n)
+    return Judgement(value, count, notes, judgement.features, outcome.astype("<U14"))
 
 
-def name_of(judge: Any) -> str:
-    """What a judge judges; its own name, for a plain function."""
-    return str(getattr(judge, "name", None) or getattr(judge, "__name__", type(judge).__name__.lower()))
+def judge_name(judge: Any) -> str:
+    """Returns the name of what a judge judges; for a plain function, its own name."""
+    return str(
+        getattr(judge, "name", None) or getattr(judge, "__name__", type(judge).__name__.lower())
+    )
 
 
-def bounds_of(judge: Any) -> Any:
-    """Between which numbers its values lie, or which labels they number; None where it does not say."""
+def judge_bounds(judge: Any) -> Any:
+    """Returns the bounds of a judge's values, or the labels that they number; None if unknown."""
     return getattr(judge, "bounds", None)
 
 
-def _given(batch: Batch) -> Judgement:
-    """What the domain said, as a judgement."""
-    return Judgement(batch.objective, 1, [{}] * len(batch), outcome=np.full(len(batch), Outcome.OK, "<U14"))
+def _domain_judgement(batch: Batch) -> Judgement:
+    """Returns the objectives of the domain as a judgement."""
+    return Judgement(
+        batch.objective, 1, [{}] * len(batch), outcome=np.full(len(batch), Outcome.OK, "<U14")
+    )
 
 
-def together(notes: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The notes of two judges; the first error is the one that is told."""
+def merge_notes(notes: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the notes of two judges together; of two errors, the first."""
     return {**more, **notes, "judged": {**notes.get("judged", {}), **more.get("judged", {})}}
 
 
-def _after(notes: Mapping[str, Any], more: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The notes of the judge that was asked next; what the ones before said of the same is kept under `before`."""
-    was = notes.get("judged", {}).get(name)
-    if was is None:
+def _with_earlier(
+    notes: Mapping[str, Any], more: Mapping[str, Any], name: str
+) -> Mapping[str, Any]:
+    """Returns the notes `more` of the judge that was asked next.
+
+    Those of the judges before it, in `notes`, are under `before`.
+    """
+    earlier = notes.get("judged", {}).get(name)
+    if earlier is None:
         return more
-    before = [*was.get("before", ()), {k: v for k, v in was.items() if k in ("by", "model", "error", "said", "mass")}]
-    return {
-        **more,
-        "judged": {**more.get("judged", {}), name: {**more.get("judged", {}).get(name, {}), "before": before}},
-    }
+    before = [
+        *earlier.get("before", ()),
+        {k: v for k, v in earlier.items() if k in ("by", "model", "error", "said", "mass")},
+    ]
+    judged = more.get("judged", {})
+    return {**more, "judged": {**judged, name: {**judged.get(name, {}), "before": before}}}
 
 
 def _check_alike(first: Any, other: Any) -> None:
-    """Both have labels, and the same, or both have numbers."""
-    mine, its = bounds_of(first), bounds_of(other)
+    """Raises ValueError unless both have the same labels, or both have numbers."""
+    one, two = judge_bounds(first), judge_bounds(other)
     labels = lambda bounds: bounds is not None and isinstance(bounds[0], str)
-    if (labels(mine) or labels(its)) and mine != its:
+    if (labels(one) or labels(two)) and one != two:
         raise ValueError(
-            f"the judges of {name_of(first)} answer in different labels, {mine} and {its}: give them the same"
+            f"the judges of {judge_name(first)} answer in different labels, {one} and {two}: give "
+            f"them the same"
         )

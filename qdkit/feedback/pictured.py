@@ -1,4 +1,4 @@
-"""A judge that looks at a picture of the candidate, where it has one, in the place of its text."""
+"""A judge that looks at a picture of the candidate instead of its text."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from typing import Any
 
 import numpy as np
 
-from qdkit.feedback.asking import Asking, Verdict, by, judgement
+from qdkit.core.types import Batch, Genome, Judgement, Key, Outcome
+from qdkit.feedback.pointwise import PointwiseJudge, Verdict, judge_kind, to_judgement
 from qdkit.llm import Answer, AnswerOutcome, Ask, Model, Question, data_url
-from qdkit.llm.model import named
-from qdkit.types import Batch, Genome, Judgement, Key, Outcome
+from qdkit.llm.model import model_name
 
-PLACE = "the picture that comes with this question"  # stands where the candidate's text would
+_PLACEHOLDER = "the picture that comes with this question"  # instead of the candidate's text
 
 
 @dataclass(frozen=True)
 class Pictured:
-    """Any judge that asks a model, shown the picture of each candidate and not its text.
+    """Any judge that asks a model, with the picture of each candidate instead of its text.
 
-    judge: a `Rating`, `Label`, `Rubric` or `Probability`; `{genome}` in its prompt becomes a mention of the picture.
-    picture: a candidate as the bytes of a PNG. It must draw hostile candidates safely, and the same every time: a
-      run's record keeps the digest of a picture, and one that is drawn otherwise later is another question.
+    judge: a `Rating`, `Label`, `Rubric` or `Probability`; `{genome}` in its prompt becomes a
+      mention of the picture.
+    picture: returns a candidate as the bytes of a PNG. It must draw hostile candidates safely, and
+      the same every time: a run's record keeps the digest of a picture, and a picture that is
+      drawn differently later is another question.
 
-    Whoever sees no pictures (a server that refuses them, a plain function) gives no judgement: nan, `INVALID`, with
-    the reason. Put a judge after it that does without: `Fallback((Pictured(rating, png), Measured(composition)))`.
+    A server that refuses pictures, or a plain function, gives no judgement: the value is nan and
+    the outcome `INVALID`, with the reason. Put a judge after it that needs no picture:
+    `Fallback((Pictured(rating, png), Measured(composition)))`.
     """
 
-    judge: Asking
+    judge: PointwiseJudge
     picture: Callable[[Genome], bytes]
 
     @property
@@ -38,39 +41,44 @@ class Pictured:
 
     @property
     def bounds(self) -> Any:
-        """Those of the judge."""
+        """The bounds of the judge."""
         return getattr(self.judge, "bounds", None)
 
     @property
     def models(self) -> Sequence[Ask]:
-        """Whom it asks."""
+        """The model that the judge asks."""
         return self.judge.models
 
     def __call__(self, key: Key, batch: Batch) -> Judgement:
-        """The judgement of each candidate."""
-        return judgement(self.name, [self._verdict(key, genome) for genome in batch.genome])
+        """Returns the judgement of each candidate."""
+        return to_judgement(self.name, [self._verdict(key, genome) for genome in batch.genome])
 
     def _verdict(self, key: Key, genome: Genome) -> Verdict:
         ask = self.judge.ask
         if not isinstance(ask, Model):
-            why = f"{AnswerOutcome.BLIND}: {named(ask)} is a plain function, and sees no pictures"
-            return Verdict(np.nan, 0, {"by": by(self.judge), "error": why}, Outcome.INVALID)
-        said = replace(self.judge, ask=_Showing(ask, data_url(self.picture(genome)))).verdict(key, PLACE)
-        return said._replace(notes={**said.notes, "saw": "picture"}) if said.answers else said
+            reason = f"{model_name(ask)} is a plain function, and sees no pictures"
+            error = f"{AnswerOutcome.BLIND}: {reason}"
+            notes = {"by": judge_kind(self.judge), "error": error}
+            return Verdict(np.nan, 0, notes, Outcome.INVALID)
+        with_picture = _WithPicture(ask, data_url(self.picture(genome)))
+        verdict = replace(self.judge, ask=with_picture).verdict(key, _PLACEHOLDER)
+        if not verdict.answers:
+            return verdict
+        return verdict._replace(notes={**verdict.notes, "saw": "picture"})
 
 
 @dataclass(frozen=True)
-class _Showing:
-    """A model that is shown a picture with every question."""
+class _WithPicture:
+    """A model that gets a picture with every question."""
 
-    seeing: Model
+    base: Model
     url: str
 
     @property
     def model(self) -> str:
-        """The name of whom it asks."""
-        return named(self.seeing)
+        """The name of the model."""
+        return model_name(self.base)
 
     def ask(self, question: Question) -> Answer:
-        """The answer to the question beside the picture."""
-        return self.seeing.ask(replace(question, images=[self.url]))
+        """Returns the answer to the question with the picture."""
+        return self.base.ask(replace(question, images=[self.url]))

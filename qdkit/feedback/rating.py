@@ -10,21 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from qdkit.feedback.asking import KEPT, Asking, Reading, Verdict, asked, by
+from qdkit.core.types import Genome, Key, Outcome
+from qdkit.feedback.pointwise import (
+    MAX_RATIONALE_CHARACTERS,
+    PointwiseJudge,
+    Reading,
+    Verdict,
+    ask_judge,
+    judge_kind,
+)
 from qdkit.llm import Answer, Question
-from qdkit.types import Genome, Key, Outcome
 
 
 @dataclass(frozen=True)
-class Rating(Asking):
-    """A mark from `low` to `high`, with the reasons given before it; the mean of `n` answers.
+class Rating(PointwiseJudge):
+    """A mark from `low` to `high`, given after its reasons; the mean of `n` answers.
 
     low, high: whole numbers.
-    anchors: what some of the marks mean, so that a mark means the same in every answer.
-    n: how many times it is asked. One rating of a model is off by a point of ten, and an archive keeps
-      the lucky ones: the mean of n has an error of 1 / √n of that.
+    anchors: the meaning of some of the marks, so that a mark means the same in every answer.
+    n: how many times the model is asked. One rating of a model is off by a point of ten, and an
+      archive keeps the lucky ones: the mean of n has an error of 1 / √n of that.
 
-    The notes tell every score and the first rationale.
+    The notes have every score and the first rationale.
     """
 
     low: int = 1
@@ -38,47 +45,52 @@ class Rating(Asking):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Between which numbers the value lies."""
+        """The least and the greatest value."""
         return (float(self.low), float(self.high))
 
     def question(self, genome: Genome) -> Question:
-        """The question, with the schema of its answer."""
-        prompt = self.written(genome, low=str(self.low), high=str(self.high), anchors=_anchors(self.anchors))
+        """Returns the question, with the schema of its answer."""
+        prompt = self.full_prompt(
+            genome, low=str(self.low), high=str(self.high), anchors=_anchors(self.anchors)
+        )
         return Question(prompt, schema=_object(_mark(self.low, self.high)))
 
     def verdict(self, key: Key, genome: Genome) -> Verdict:
-        """The mean of the answers that could be read."""
-        said = []
+        """Returns the mean of the answers that could be read."""
+        verdicts: list[Verdict] = []
         for _ in range(self.n):
-            said.append(asked(self.ask, self.question(genome), self.read))
-            if said[-1].outcome == Outcome.INFRASTRUCTURE:
-                break  # a server that stays away is not waited for n times
-        read = [verdict for verdict in said if verdict.answers]
-        first = (read or said)[0]
+            verdicts.append(ask_judge(self.ask, self.question(genome), self.read))
+            if verdicts[-1].outcome == Outcome.INFRASTRUCTURE:
+                break  # the server is down: do not wait for it n times
+        read = [verdict for verdict in verdicts if verdict.answers]
+        first = (read or verdicts)[0]
         if not read:
-            return first._replace(notes={"by": by(self), **first.notes})
+            return first._replace(notes={"by": judge_kind(self), **first.notes})
         scores = [verdict.value for verdict in read]
-        notes = {"by": by(self), **first.notes, "scores": scores}
+        notes = {"by": judge_kind(self), **first.notes, "scores": scores}
         return Verdict(float(np.mean(scores)), len(read), notes)
 
     def read(self, answer: Answer) -> Reading:
-        """The mark, where the answer has the form that was asked for or says it beyond doubt."""
+        """Returns the mark, if the answer has the wanted form or is clear without it."""
         score = answer.data["score"] if answer.ok else score_in(answer.text, self.low, self.high)
         if score is None:
             return Reading(np.nan, {"said": answer.text[:80]}, answer.error)
-        rationale = answer.data["rationale"][:KEPT] if answer.ok else ""
-        return Reading(float(score), {"rationale": rationale} if rationale else {"said": answer.text[:80]})
+        rationale = answer.data["rationale"][:MAX_RATIONALE_CHARACTERS] if answer.ok else ""
+        notes = {"rationale": rationale} if rationale else {"said": answer.text[:80]}
+        return Reading(float(score), notes)
 
-    def as_answered(self, value: Any) -> str:
-        """A mark as JSON; an example has no rationale."""
+    def example_answer(self, value: Any) -> str:
+        """Returns a mark as JSON; an example has no rationale."""
         return json.dumps({"score": value})
 
 
 @dataclass(frozen=True)
-class Rubric(Asking):
-    """The mean of marks from `low` to `high` for several aspects, each with its reasons before it, in one answer.
+class Rubric(PointwiseJudge):
+    """The mean of marks from `low` to `high` for several aspects, each after its reasons.
 
-    aspects: what is judged, and what that means. The notes tell the mark of each.
+    All marks come in one answer.
+
+    aspects: what is judged, and what that means. The notes have the mark of each.
     low, high, anchors: as of `Rating`.
     """
 
@@ -91,55 +103,71 @@ class Rubric(Asking):
         super().__post_init__()
         _check_marks(self.name, self.low, self.high, self.anchors)
         if not self.aspects:
-            raise ValueError(f'the rubric of {self.name} has no aspects: aspects={{"form": "what form means", ...}}')
+            raise ValueError(
+                f"the rubric of {self.name} has no aspects: "
+                f'aspects={{"form": "what form means", ...}}'
+            )
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Between which numbers the value lies."""
+        """The least and the greatest value."""
         return (float(self.low), float(self.high))
 
     def question(self, genome: Genome) -> Question:
-        """The question, with the schema of its answer."""
+        """Returns the question, with the schema of its answer."""
         aspects = "\n".join(f"- {aspect}: {meaning}" for aspect, meaning in self.aspects.items())
         marks = {"low": str(self.low), "high": str(self.high), "anchors": _anchors(self.anchors)}
         schema = _object({aspect: _object(_mark(self.low, self.high)) for aspect in self.aspects})
-        return Question(self.written(genome, aspects=aspects, **marks), schema=schema)
+        return Question(self.full_prompt(genome, aspects=aspects, **marks), schema=schema)
 
     def read(self, answer: Answer) -> Reading:
-        """The mean of the marks; all of them or none."""
+        """Returns the mean of the marks; all of them or none."""
         if not answer.ok:
             return Reading(np.nan, {"said": answer.text[:80]}, answer.error)
         scores = {aspect: answer.data[aspect]["score"] for aspect in self.aspects}
-        rationale = {aspect: answer.data[aspect]["rationale"][:KEPT] for aspect in self.aspects}
-        return Reading(float(np.mean([*scores.values()])), {"scores": scores, "rationale": rationale})
+        rationale = {
+            aspect: answer.data[aspect]["rationale"][:MAX_RATIONALE_CHARACTERS]
+            for aspect in self.aspects
+        }
+        notes = {"scores": scores, "rationale": rationale}
+        return Reading(float(np.mean([*scores.values()])), notes)
 
-    def as_answered(self, value: Any) -> str:
-        """A mapping of aspects to marks as JSON."""
+    def example_answer(self, value: Any) -> str:
+        """Returns a mapping of aspects to marks as JSON."""
         return json.dumps({aspect: {"score": score} for aspect, score in value.items()})
 
 
 def score_in(text: str, low: int, high: int) -> float | None:
-    """The mark that a text gives beyond doubt, though not in the form that was asked for; else None.
+    """Returns the mark that a text gives beyond doubt, though not in the wanted form; else None.
 
-    It is the whole text ("8"), or the last one said to be a score or out of the highest ("a 7 at first
-    sight, but Score: 8/10"): other numbers on the way to it do not count. Outside of [low, high] it is none.
+    It is the whole text ("8"), or the last number that is called a score or is out of the highest
+    mark ("a 7 at first sight, but Score: 8/10"); other numbers do not count. A mark outside
+    [low, high] is none.
     """
     number = r"(-?\d+(?:\.\d+)?)"
     whole = re.fullmatch(rf"\W*{number}(?:\s*/\s*{high})?\W*", text)
-    called = re.findall(
-        rf"(?:score|rating)\W{{0,6}}?(?:is |of )?{number}|(?<![\d.]){number}\s*(?:/|out of)\s*{high}(?!\d)", text, re.I
-    )
-    last = whole[1] if whole else next(filter(None, called[-1])) if called else None
+    called_score = rf"(?:score|rating)\W{{0,6}}?(?:is |of )?{number}"
+    out_of_highest = rf"(?<![\d.]){number}\s*(?:/|out of)\s*{high}(?!\d)"
+    matches = re.findall(rf"{called_score}|{out_of_highest}", text, re.I)
+    last = whole[1] if whole else next(filter(None, matches[-1])) if matches else None
     return float(last) if last is not None and low <= float(last) <= high else None
 
 
 def _mark(low: int, high: int) -> dict[str, Any]:
-    """The rationale comes first, or the score would be given before any reason."""
-    return {"rationale": {"type": "string"}, "score": {"type": "integer", "enum": [*range(low, high + 1)]}}
+    """Returns the schema of a mark: the rationale first, so that the reasons precede the score."""
+    return {
+        "rationale": {"type": "string"},
+        "score": {"type": "integer", "enum": [*range(low, high + 1)]},
+    }
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [*properties],
+        "additionalProperties": False,
+    }
 
 
 def _anchors(anchors: Mapping[int, str]) -> str:
@@ -150,4 +178,6 @@ def _check_marks(name: str, low: int, high: int, anchors: Mapping[int, str]) -> 
     if low >= high:
         raise ValueError(f"the marks of {name} go from low={low} to high={high}: low must be less")
     if strange := [mark for mark in anchors if not low <= mark <= high]:
-        raise ValueError(f"the anchors of {name} explain {strange}, and its marks go from {low} to {high}")
+        raise ValueError(
+            f"the anchors of {name} explain {strange}, and its marks go from {low} to {high}"
+        )

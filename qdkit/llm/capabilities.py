@@ -1,15 +1,15 @@
-"""What a server and its model can do, found out by asking."""
+"""The capabilities of a server and its model, from a few short questions."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import NamedTuple
 
+from qdkit.core.record import Unanswered
 from qdkit.llm.embedder import Embedder
 from qdkit.llm.fault import ModelError
 from qdkit.llm.model import LLM
 from qdkit.llm.question import Question
-from qdkit.record import Unanswered
 
 _COLOUR = {
     "type": "object",
@@ -20,9 +20,12 @@ _COLOUR = {
 
 
 class Capabilities(NamedTuple):
-    """What was found: each is "" where it works, and otherwise says what came instead.
+    """The capabilities of a server and its model.
 
-    model: who answered. seconds: how long it took. priced: whether the price is known.
+    text, schema, logprobs, embeddings: "" where the feature works, and otherwise the error.
+    model: the name of the model that answered.
+    seconds: the time of the first answer.
+    priced: whether the price is known.
     """
 
     text: str
@@ -35,22 +38,29 @@ class Capabilities(NamedTuple):
 
 
 def capabilities(llm: LLM, embeddings: str | None = None) -> Capabilities:
-    """Puts four short questions to the server; `embeddings` names its model of embeddings, the same where None."""
-    brief = replace(llm, max_tokens=min(llm.max_tokens, 512), patience=min(llm.patience, 20.0))
+    """Asks the server four short questions and returns what works.
+
+    embeddings: the name of its embedding model; that of `llm` where None.
+    """
+    brief = replace(
+        llm, max_tokens=min(llm.max_tokens, 512), patience=min(llm.patience or 20.0, 20.0)
+    )
     plain = brief.ask("Name a colour.")
-    vectors = Embedder(embeddings or llm.model, llm.base_url, llm.api_key, llm.prices, llm.timeout, brief.patience)
+    embedder = Embedder(
+        embeddings or llm.model, llm.base_url, llm.api_key, llm.prices, llm.timeout, brief.patience
+    )
     return Capabilities(
         plain.error,
-        _missing(brief, Question("Name a colour, as JSON.", schema=_COLOUR)),
-        _missing(brief, Question("Name a colour.", logprobs=2)),
-        _unembedded(vectors),
+        _error(brief, Question("Name a colour, as JSON.", schema=_COLOUR)),
+        _error(brief, Question("Name a colour.", logprobs=2)),
+        _embedding_error(embedder),
         plain.model,
         plain.seconds,
         plain.cost.dollars == plain.cost.dollars,  # not nan
     )
 
 
-def _missing(llm: LLM, question: Question) -> str:
+def _error(llm: LLM, question: Question) -> str:
     try:
         answer = llm.once(question)
     except ModelError as error:
@@ -60,7 +70,7 @@ def _missing(llm: LLM, question: Question) -> str:
     return answer.error
 
 
-def _unembedded(embedder: Embedder) -> str:
+def _embedding_error(embedder: Embedder) -> str:
     try:
         embedder(["red"])
     except (ModelError, Unanswered) as error:

@@ -1,4 +1,4 @@
-"""What a model is asked."""
+"""A question to a model, its messages and its images."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qdkit.plain import to_json
-from qdkit.prompts import filled
+from qdkit.core.jsonable import to_json
+from qdkit.core.redaction import REDACTED, is_credential
+from qdkit.llm.templates import fill_template
 
-FORM = Path(__file__).parent / "schema.md"
+_SCHEMA_TEMPLATE = Path(__file__).parent / "schema.md"
 Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question, as a JSON value.
+    """One question. Its fields are JSON values.
 
-    prompt: text, or messages as the protocol has them (`{"role": ..., "content": ...}`).
-    images: data URLs or addresses, shown after the text of the last message; see `data_url`.
-    schema: a JSON schema the answer must fit; what it says is then found in `Answer.data`. With
-      `"additionalProperties": false` the server is asked to hold to it strictly.
-    logprobs: how many alternatives to tell of each token, with log-probabilities; 0 asks for none.
-    temperature, max_tokens: of this question alone; the model's own where None.
-    seed: passed on to servers that know it.
-    stop: texts before which the answer ends; few servers take more than four, and some models none.
-    in_words: the schema is said in the prompt, to a server that knows none.
+    prompt: text, or messages of the protocol (`{"role": ..., "content": ...}`).
+    images: data URLs or addresses, which follow the text of the last message; see `data_url`.
+    schema: a JSON schema that the answer must fit; `Answer.data` then holds the value. With
+      `"additionalProperties": false` the server is asked to enforce it strictly.
+    logprobs: how many alternatives of each token to list with log-probabilities; 0 asks for none.
+    temperature, max_tokens: for this question; those of the model where None.
+    seed: passed on to servers that support it.
+    stop: texts before which the answer ends; few servers take more than four, and some models
+      none.
+    in_words: whether the schema is part of the prompt, for a server that does not support schemas.
     """
 
     prompt: str | Sequence[Message]
@@ -42,29 +44,35 @@ class Question:
     in_words: bool = False
 
     @classmethod
-    def of(cls, asked: str | Sequence[Message] | Question) -> Question:
-        """The question itself, or one made of a prompt alone."""
-        return asked if isinstance(asked, Question) else cls(asked)
+    def of(cls, question: str | Sequence[Message] | Question) -> Question:
+        """Returns the question itself, or a question with this prompt."""
+        return question if isinstance(question, Question) else cls(question)
 
     def messages(self, system: str = "") -> list[Message]:
-        """What is sent: the system's text first, the images last."""
-        asked: list[Message]
-        asked = [{"role": "user", "content": self.prompt}] if isinstance(self.prompt, str) else [*self.prompt]
+        """Returns the messages to send: the system's text first, the images last."""
+        prompt = self.prompt
+        messages: list[Message]
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [*prompt]
         if self.in_words and self.schema is not None:
-            asked[-1] = {**asked[-1], "content": _and(asked[-1]["content"], filled(FORM, schema=to_json(self.schema)))}
+            last = messages[-1]
+            demand = fill_template(_SCHEMA_TEMPLATE, schema=to_json(self.schema))
+            messages[-1] = {**last, "content": _with_paragraph(last["content"], demand)}
         if self.images:
-            content = asked[-1]["content"]
+            content = messages[-1]["content"]
             parts = [{"type": "text", "text": content}] if isinstance(content, str) else [*content]
             parts += [{"type": "image_url", "image_url": {"url": url}} for url in self.images]
-            asked[-1] = {**asked[-1], "content": parts}
-        return [{"role": "system", "content": system}] * bool(system) + asked
+            messages[-1] = {**messages[-1], "content": parts}
+        return [{"role": "system", "content": system}] * bool(system) + messages
 
     def text(self) -> str:
-        """The words alone, for a plain function. Raises ValueError if there are images to look at."""
-        if self.images or (not isinstance(self.prompt, str) and pictured(self.prompt)):
+        """Returns the text of the prompt, for a plain function.
+
+        Raises ValueError if the question has images.
+        """
+        if self.images or (not isinstance(self.prompt, str) and has_images(self.prompt)):
             raise ValueError(
-                "this question shows images, and a plain function `str -> str` sees text only: ask a model, "
-                "or hand in an object with a method `ask(question) -> Answer`"
+                "this question shows images, and a plain function `str -> str` sees text only: "
+                "ask a model, or pass an object with a method `ask(question) -> Answer`"
             )
         if isinstance(self.prompt, str):
             return self.prompt
@@ -72,46 +80,62 @@ class Question:
 
 
 def data_url(data: bytes, kind: str = "image/png") -> str:
-    """An image as a data URL, for `Question.images`; `kind` is its media type."""
+    """Returns an image as a data URL, for `Question.images`; `kind` is its media type."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def recordable(value: Any) -> Any:
-    """A request as the record keeps it: of an image in itself the digest, `data:image/png;sha256,...`, not its bytes.
+    """Returns a request as the record keeps it: images by their digest, and without secrets.
 
-    A picture of a candidate can be drawn again, and a drawing that came out otherwise has another digest.
+    A data URL becomes `data:image/png;sha256,...`. The image of a candidate can be drawn again,
+    and an image that differs has another digest. A value whose name is that of a key, among
+    `options` for example, is replaced.
     """
     if isinstance(value, Mapping):
         if value.get("type") == "image_url":
-            return {**value, "image_url": {**value["image_url"], "url": _digest(value["image_url"]["url"])}}
-        return {name: recordable(part) for name, part in value.items()}
+            image = value["image_url"]
+            return {**value, "image_url": {**image, "url": _with_digest(image["url"])}}
+        return {
+            name: REDACTED if is_credential(name, part) else recordable(part)
+            for name, part in value.items()
+        }
     return [recordable(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def pictured(messages: Sequence[Message]) -> bool:
-    """Whether messages show anything but text."""
+def has_images(messages: Sequence[Message]) -> bool:
+    """Whether messages have a part that is not text."""
     parts = [part for m in messages if not isinstance(m["content"], str) for part in m["content"]]
     return any(part["type"] != "text" for part in parts)
 
 
 def bytes_of(url: str) -> bytes:
-    """The bytes of an image that came or went as a base64 data URL. Raises ValueError for any other address."""
+    """Returns the bytes of an image from its base64 data URL.
+
+    Raises ValueError for any other address.
+    """
     head, comma, data = url.partition(",")
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
-        raise ValueError(f"not an image in itself but an address: {url[:80]!r}; qdkit follows no links")
+        raise ValueError(
+            f"not an image in itself but an address: {url[:80]!r}; qdkit follows no links"
+        )
     return base64.b64decode(data, validate=True)
 
 
-def _digest(url: str) -> str:
+def _with_digest(url: str) -> str:
+    """Returns a data URL with the digest of its data in their place; any other URL unchanged."""
     if not url.startswith("data:"):
         return url
     kind = url.removeprefix("data:").partition(",")[0].removesuffix(";base64")
     return f"data:{kind};sha256,{hashlib.sha256(url.encode()).hexdigest()}"
 
 
-def _and(content: str | Sequence[Mapping[str, Any]], more: str) -> str | list[Mapping[str, Any]]:
-    """The content of a message with another paragraph."""
-    return f"{content}\n\n{more}" if isinstance(content, str) else [*content, {"type": "text", "text": more}]
+def _with_paragraph(
+    content: str | Sequence[Mapping[str, Any]], text: str
+) -> str | list[Mapping[str, Any]]:
+    """Returns the content of a message with another paragraph."""
+    if isinstance(content, str):
+        return f"{content}\n\n{text}"
+    return [*content, {"type": "text", "text": text}]
 
 
 def _texts(content: str | Sequence[Mapping[str, Any]]) -> list[str]:

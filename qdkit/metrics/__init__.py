@@ -1,27 +1,37 @@
-"""Numbers that say how a search fares: how much of the map is filled, and how different the candidates are.
+"""Measures of a search: how much of the map is filled, and how different the candidates are.
 
-- `elites`: coverage, QD score, best and mean objective.
-- `similarity`: the Vendi score of any order, and the Leinster–Cobbold diversity, from how alike things are.
-- `labels`: Hill numbers, distinct kinds among K, NAUADC and entropy, from which kind each thing is of.
-- `rarefaction`: any of these at equal n. They grow with n, so two sets are compared at the same n alone.
-- `chosen`: the rows of a set that are most unlike each other, and what a new one would add.
+- `archive_scores`: coverage, QD score, best and mean objective.
+- `vendi_score`: the Vendi score of any order, and the Leinster–Cobbold diversity, from pairwise
+  similarities; `hill_numbers`: the formula behind both.
+- `labels`: Hill numbers, distinct kinds among K, NAUADC and entropy, from a label for each thing.
+- `rarefaction`: any of these at equal n. They grow with n, so two sets can only be compared at the
+  same n.
+- `subsets`: the rows of a set that are most unlike each other, and the gain of a new row.
+- `features`: a genome in numbers; `judge_noise`: what the errors of a judge do to an archive.
 
-The conventions of the whole toolkit: objectives are maximised, coverage is a fraction of the cells,
-and a floor is subtracted. What counts kinds gives 0 for nothing; what is a mean or a share gives nan.
+The conventions of the whole toolkit: objectives are maximised, coverage is a fraction of the
+cells, and a floor is subtracted. For an empty set, a number of kinds is 0, and a mean or a share
+is nan.
 """
 
 from __future__ import annotations
 
-from qdkit.metrics.chosen import gain, subset
-from qdkit.metrics.elites import best, coverage, mean_objective, occupied, qd_score
+from qdkit.metrics.archive_scores import (
+    best_objective,
+    coverage,
+    mean_objective,
+    occupied,
+    qd_score,
+)
 from qdkit.metrics.labels import Entropy, distinct, distinctness, entropy, hill, nauadc, partition
 from qdkit.metrics.rarefaction import Rarefied, draws, rarefied
-from qdkit.metrics.similarity import cosine, leinster_cobbold, rbf, vendi, vendi_of
+from qdkit.metrics.subsets import gain, subset
+from qdkit.metrics.vendi_score import cosine, leinster_cobbold, rbf, vendi, vendi_of
 
 __all__ = [
     "Entropy",
     "Rarefied",
-    "best",
+    "best_objective",
     "cosine",
     "coverage",
     "distinct",

@@ -1,7 +1,7 @@
-"""How many different things there are, from a label for each that says of which kind it is.
+"""How many different things there are, from a label for each that names its kind.
 
-A label is anything that can be compared for equality: an algorithm's name, a digest, what a judge
-answered. `partition` makes labels of a judgement "are these two the same?".
+A label is anything that can be compared for equality: an algorithm's name, a digest, a judge's
+answer. `partition` makes labels from a judgement "are these two the same?".
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qdkit.metrics.orders import effective
+from qdkit.metrics.hill_numbers import effective_number
 
 
 class Entropy(NamedTuple):
-    """What `entropy` finds.
+    """The result of `entropy`.
 
-    normalised: H/ln V, from 0 (one value only) to 1 (all values alike); nan where no label is a listed value.
-    effective: exp(H), how many values there are in effect, which may be compared between lists of values; 0 likewise.
-    values: V. outside: the share of the labels that are no listed value; nan where there are no labels.
+    normalised: H/ln V, from 0 (one value only) to 1 (all values equally often); nan where no label
+      is a listed value.
+    effective: exp(H), the effective number of values, which may be compared between lists of
+      values; 0 where no label is a listed value.
+    values: V, the number of listed values.
+    outside: the share of the labels that are not a listed value; nan where there are no labels.
     largest: the share of the commonest value; from 0.8 on GRADE calls it a default behaviour.
     """
 
@@ -33,23 +36,25 @@ class Entropy(NamedTuple):
 
 
 def hill(labels: Iterable[Hashable], q: float = 1.0) -> float:
-    """The effective number of kinds: (Σ p^q)^(1/(1−q)) over their shares p (Hill 1973); 0 for no labels.
+    """Returns the effective number of kinds, (Σ p^q)^(1/(1−q)) over their shares p (Hill 1973).
 
-    Order 0 is how many kinds there are, 1 the exponential of the entropy, which for algorithms is called the
-    effective number of algorithms, 2 the inverse of Simpson's index.
+    Order 0 is the number of kinds, 1 the exponential of the entropy, which for algorithms is
+    called the effective number of algorithms, and 2 the inverse of Simpson's index. The result is
+    0 for no labels.
     """
     sizes = _sizes(labels)
     share = sizes / max(1, sizes.sum())
-    return effective(share, share, q) if len(share) else 0.0
+    return effective_number(share, share, q) if len(share) else 0.0
 
 
 def distinct(labels: Iterable[Hashable], k: int) -> float:
-    """DA@K: how many kinds to expect among `k` things drawn without replacement; all, where there are fewer than `k`.
+    """DA@K: returns the expected number of kinds among `k` things drawn without replacement.
 
-    Σ over kinds of 1 − C(n−s, k)/C(n, k), with s the size of a kind (Hurlbert 1971).
+    Σ over kinds of 1 − C(n−s, k)/C(n, k), with s the size of a kind (Hurlbert 1971). Where there
+    are fewer than `k` things, all are drawn.
     """
     if k < 0:
-        raise ValueError(f"one draws 0 things or more, not {k}")
+        raise ValueError(f"k is the number of things drawn, 0 or more, not {k}")
     sizes = _sizes(labels).tolist()
     n = sum(sizes)
     k = min(k, n)
@@ -57,22 +62,24 @@ def distinct(labels: Iterable[Hashable], k: int) -> float:
 
 
 def nauadc(labels: Iterable[Hashable], most: int = 25) -> float:
-    """The mean of `distinct` over 1 to `most` drawn: the normalised area under that curve.
+    """Returns the mean of `distinct` over 1 to `most` drawn: the normalised area under that curve.
 
-    By trapezoids, the two ends at half their weight. 25 is what the measure's published port takes.
+    The area is computed by trapezoids, with the two ends at half their weight. 25 is the value in
+    the measure's published port.
     """
     if most < 2:
-        raise ValueError(f"an area takes at least 2 things drawn, not {most}")
+        raise ValueError(f"most is the number of things drawn, at least 2, not {most}")
     labels = list(labels)
     curve = [distinct(labels, k) for k in range(1, most + 1)]
     return (sum(curve) - (curve[0] + curve[-1]) / 2) / (most - 1)
 
 
 def entropy(labels: Iterable[Hashable], values: Sequence[Hashable]) -> Entropy:
-    """How evenly the labels fall on `values`, those that could have been (GRADE): a value that never comes counts.
+    """Returns how evenly the labels are distributed over `values`, all values possible (GRADE).
 
-    A label that is none of them is left out and counted in `outside`. The normalised entropy depends on the list of
-    values, so it can only be held against one of the same list.
+    A value that never occurs counts. A label that is not one of them is left out and counted in
+    `outside`. The normalised entropy depends on the list of values, so it can only be compared
+    with one of the same list.
     """
     counts = Counter(labels)
     total = counts.total()
@@ -82,27 +89,32 @@ def entropy(labels: Iterable[Hashable], values: Sequence[Hashable]) -> Entropy:
     if not listed:
         return Entropy(math.nan, 0.0, len(sizes), outside, math.nan)
     share = sizes[sizes > 0] / listed
-    kinds = effective(share, share, 1)
+    kinds = effective_number(share, share, 1)
     normalised = math.log(kinds) / math.log(len(sizes)) if len(sizes) > 1 else 0.0
     return Entropy(normalised, kinds, len(sizes), outside, float(share.max()))
 
 
 def distinctness(labels: Iterable[Hashable], least: float = 0.1) -> np.ndarray:
-    """float64 `[n]`: the share of the others that are of another kind, `least` at least (DARLING); 1 for a lone one.
+    """Returns the share of the others that are of another kind, float64 `[n]` (DARLING).
 
-    It depends on the batch: use it to choose among candidates of one batch, never as an objective of elites.
+    The share is at least `least`, and 1 for a single label. It depends on the batch: use it to
+    choose among candidates of one batch, never as an objective of elites.
     """
     labels = list(labels)
     counts = Counter(labels)
     others = len(labels) - 1
-    return np.array([max(least, (len(labels) - counts[label]) / others) if others else 1.0 for label in labels], float)
+    if not others:
+        return np.ones(1)
+    shares = [max(least, (len(labels) - counts[label]) / others) for label in labels]
+    return np.array(shares, float)
 
 
 def partition(things: Sequence[Any], same: Callable[[Any, Any], bool]) -> list[int]:
-    """A label for each of the things: the row of the first one that a judge says it is the `same` as.
+    """Returns a label for each thing: the row of the first thing that is the `same` by a judge.
 
-    Each is held against the first of every kind so far, in the order given, with n · kinds questions at most.
-    So no chain of likenesses joins two that are unlike; but where likeness is not transitive, the order matters.
+    Each thing is compared with the first of every kind so far, in the given order, with n · kinds
+    questions at most. So no chain of likenesses joins two things that are unlike; but where
+    likeness is not transitive, the order matters.
     """
     firsts: list[int] = []
     labels = []
@@ -115,5 +127,5 @@ def partition(things: Sequence[Any], same: Callable[[Any, Any], bool]) -> list[i
 
 
 def _sizes(labels: Iterable[Hashable]) -> np.ndarray:
-    """int `[kinds]`."""
+    """Returns the size of each kind, int `[kinds]`."""
     return np.array(list(Counter(labels).values()), int)

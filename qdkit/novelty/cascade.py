@@ -1,50 +1,70 @@
-"""Several filters, one after the other."""
+"""Several novelty filters in sequence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from qdkit.novelty.known import Form, nothing_against
-from qdkit.types import Batch, Filter, Verdict
+from qdkit.core.types import Batch, Filter, NoveltyVerdict
+from qdkit.novelty.candidates import FormOf, all_new
 
 
 class Cascade:
-    """A candidate is new if every stage says so; each is asked only about what passed those before it.
+    """Accepts a candidate if every stage does; a stage sees only what passed the previous ones.
 
-    stages: filters, the cheap ones first. Any object that is a `qdkit.types.Filter` will do.
+    stages: filters, the cheap ones first. Any object that is a `qdkit.core.types.Filter` will do.
 
-    Raises ValueError for none.
+    Raises ValueError if there are no stages.
     """
 
     def __init__(self, stages: Sequence[Filter]):
         if not stages:
-            raise ValueError("a cascade has one stage or more: hand in novelty=None where everything is new")
+            raise ValueError(
+                "a cascade has one stage or more: hand in Steering(novelty=None) where everything "
+                "is new"
+            )
         self.stages = tuple(stages)
         forms = (getattr(stage, "form", None) for stage in self.stages)
-        self.form: Form | None = next((form for form in forms if form), None)  # what the cheapest takes for the same
+        # The form of the first stage that has one, which is the cheapest.
+        self.form: FormOf | None = next((form for form in forms if form), None)
 
     def __repr__(self) -> str:
         return f"Cascade({list(self.stages)!r})"
 
-    def new(self, batch: Batch, before: int) -> Verdict:
-        """New: for every stage."""
-        fresh, notes = nothing_against(batch)
+    def new(self, batch: Batch, before: int) -> NoveltyVerdict:
+        """Returns the verdict of all stages: a row is new if it is new for every one."""
+        fresh, notes = all_new(batch)
         for stage in self.stages:
             rows = np.flatnonzero(fresh)
             if len(rows):
-                # What a stage embedded is there for the next, so that nobody pays for it twice.
-                said = [
-                    {**note, "novelty": more} if more else note for note, more in zip(batch.notes, notes, strict=True)
-                ]
-                shown = batch.replace(notes=said if batch.id[0] < 0 else batch.notes).take(rows)
-                verdict = Verdict.of(stage.new(shown, before), len(rows)).among(rows, len(batch))
+                stage_input = _with_notes(batch, notes).take(rows)
+                stage_verdict = NoveltyVerdict.of(stage.new(stage_input, before), len(rows))
+                verdict = stage_verdict.among(rows, len(batch))
                 fresh &= verdict.new
-                notes = [Verdict.joined(note, more) for note, more in zip(notes, verdict.notes, strict=True)]
-        return Verdict(fresh, notes)
+                notes = [
+                    NoveltyVerdict.joined(note, more)
+                    for note, more in zip(notes, verdict.notes, strict=True)
+                ]
+        return NoveltyVerdict(fresh, notes)
 
     def learn(self, batch: Batch) -> None:
-        """Tells every stage of a commit."""
+        """Hands the candidates of a commit to every stage."""
         for stage in self.stages:
             stage.learn(batch)
+
+
+def _with_notes(batch: Batch, notes: Sequence[Mapping[str, Any]]) -> Batch:
+    """Returns proposals with the notes of earlier stages, so that no embedding is paid for twice.
+
+    Candidates that have an id are returned as they are: their notes are complete.
+    """
+    if batch.id[0] >= 0:
+        return batch
+    return batch.replace(
+        notes=[
+            {**note, "novelty": more} if more else note
+            for note, more in zip(batch.notes, notes, strict=True)
+        ]
+    )

@@ -1,48 +1,58 @@
-"""Nothing twice: candidates of one form are the same."""
+"""A filter against repeated candidates: those with the same form are the same."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from qdkit.novelty.known import UNTRIED, Form, as_it_is, name_of, nothing_against, numbers, rejected, remembering
-from qdkit.rows import digest
-from qdkit.types import Batch, Verdict
+from qdkit.core.jsonable import digest
+from qdkit.core.types import Batch, NoveltyVerdict
+from qdkit.novelty.candidates import (
+    UNTRIED,
+    FormOf,
+    all_new,
+    as_it_is,
+    cached_form,
+    genomes_are_numbers,
+    rejected_note,
+    stable_name,
+)
 
-STAGE = "form"
+_STAGE = "form"
 
 
 class Distinct:
-    """Nothing twice: a candidate is new if no other has the same form.
+    """Accepts a candidate if no other candidate has the same form.
 
-    form: what of a genome counts, a text; the genome itself where left out, spaces around a text
-      aside. Numbers, of which no two are equal, are always new.
+    form: maps a genome to the text that is compared; by default the genome itself, without
+      whitespace around a text. Genomes of numbers are always new.
     """
 
-    def __init__(self, form: Form | None = None):
-        self.form = remembering(form)
-        self._name = name_of(form or as_it_is)
-        self._first: dict[str, int] = {}  # digest of a form -> id of the first candidate that had it
+    def __init__(self, form: FormOf | None = None):
+        self.form = cached_form(form)
+        self._name = stable_name(form or as_it_is)
+        # The digest of a form -> the id of the first candidate that had it.
+        self._first: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"Distinct({self._name})"
 
-    def new(self, batch: Batch, before: int) -> Verdict:
-        """New: unlike every candidate with an id below `before`, and unlike the rows above."""
-        fresh, notes = nothing_against(batch)
-        if numbers(batch):
-            return Verdict(fresh, notes)
+    def new(self, batch: Batch, before: int) -> NoveltyVerdict:
+        """Compares each row with the ids below `before` and with the rows above it."""
+        fresh, notes = all_new(batch)
+        if genomes_are_numbers(batch):
+            return NoveltyVerdict(fresh, notes)
         above: dict[str, int] = {}
         for row, form in enumerate(self._digests(batch)):
             id, twin = self._first.get(form, before), above.setdefault(form, row)
             if id < before:
-                fresh[row], notes[row] = False, rejected(STAGE, 1.0, 1.0, {"id": id})
+                fresh[row], notes[row] = False, rejected_note(_STAGE, 1.0, 1.0, {"id": id})
             elif twin < row:
-                fresh[row], notes[row] = False, rejected(STAGE, 1.0, 1.0, {"row": twin})
-        return Verdict(fresh, notes)
+                fresh[row], notes[row] = False, rejected_note(_STAGE, 1.0, 1.0, {"row": twin})
+        return NoveltyVerdict(fresh, notes)
 
     def learn(self, batch: Batch) -> None:
-        """Remembers the candidates of a commit, but for those of which nobody knows what they are worth."""
-        if not numbers(batch):
+        """Remembers the candidates of a commit, except those with an `UNTRIED` outcome."""
+        if not genomes_are_numbers(batch):
             tried = batch.take(~np.isin(batch.outcome, UNTRIED))
             for id, form in zip(tried.id.tolist(), self._digests(tried), strict=True):
                 self._first.setdefault(form, id)

@@ -1,16 +1,16 @@
-"""Operators: the ways in which new genomes are made out of elites."""
+"""Operators, which make new genomes from elites."""
 
 from .cutup import CutUp
 from .edits import Cross, Full, Patch, Repair, programmer
-from .emitter import Emitter, cma_me
-from .evolution import Arborescence, Evolution, Pure, cma_mae
+from .evolution import Evolution, GradientArborescence, Pure, cma_mae
 from .gaussian import Gaussian
-from .line import Line
-from .novel import Novel
+from .iso_line import IsoLine
+from .novelty_search import NoveltySearch
 from .polish import Polish, gaussian_shake, scipy_minimise
 from .portfolio import Portfolio
 from .rewarded import Rewarded
 from .rewrite import Rewrite
+from .ribs_emitter import Emitter, cma_me
 from .steered import Steered
 from .syntax import Syntax, mutated
 from .texts import LMX, Crossover, Directional, FewShot, Guided, Replace, Scale, Several
@@ -18,7 +18,6 @@ from .two_phase import TwoPhase
 
 __all__ = [
     "LMX",
-    "Arborescence",
     "Cross",
     "Crossover",
     "CutUp",
@@ -28,9 +27,10 @@ __all__ = [
     "FewShot",
     "Full",
     "Gaussian",
+    "GradientArborescence",
     "Guided",
-    "Line",
-    "Novel",
+    "IsoLine",
+    "NoveltySearch",
     "Patch",
     "Polish",
     "Portfolio",

@@ -1,4 +1,4 @@
-"""New texts without a model: lines and phrases of known ones, cut up and put together otherwise (Tzara 1920)."""
+"""The cut-up technique (Tzara 1920): new texts from the lines of known ones, without a model."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qdkit.types import Context, Key, Operator, Proposal
+from qdkit.core.types import Context, Key, Operator, Proposal
 
-from .writing import generator
+from .writing import numpy_generator
 
-MOST = 24  # lines of a text; it does not grow beyond
+MAX_TEXT_LINES = 24  # no text grows beyond this number of lines
 
 
 @dataclass(frozen=True)
 class CutUp(Operator):
-    """Cuts up an elite together with another and with a store of lines.
+    """Combines the lines of an elite with those of a second elite and of a store.
 
-    store: lines to take from, beside those of the second parent.
-    changes: the most that are made to one child. Each puts in, replaces, drops or moves a line, joins the
-      beginning of one line to the end of another, or takes a word from elsewhere.
-    sentences: whether the lines are sentences, and a text a paragraph of them.
+    store: lines to take from, in addition to those of the second parent.
+    changes: the greatest number of changes to one child. A change inserts, replaces or drops a
+      line, swaps two lines, joins the beginning of one line to the end of another, or replaces a
+      word.
+    sentences: whether the lines are sentences and a text is a paragraph of them.
     """
 
     store: Sequence[str] = ()
@@ -36,62 +37,62 @@ class CutUp(Operator):
         object.__setattr__(self, "store", tuple(self.store))
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        random = generator(key)
+        random = numpy_generator(key)
         texts = context.parents.genome
-        made = [self._cut(texts[2 * i], texts[2 * i + 1], random) for i in range(n)]
-        return Proposal.of(made, self.name, context.parents)
+        children = [self._cut(texts[2 * i], texts[2 * i + 1], random) for i in range(n)]
+        return Proposal.of(children, self.name, context.parents)
 
     def _cut(self, text: str, other: str, random: np.random.Generator) -> str:
         lines, others = lines_of(text, self.sentences), lines_of(other, self.sentences)
         for _ in range(random.integers(1, self.changes + 1)):
             source = self.store if self.store and random.random() < 0.5 else others or lines
             line = source[int(random.integers(len(source)))] if source else ""
-            lines = CHANGES[int(random.integers(len(CHANGES)))](lines, line, random)
-        return (" " if self.sentences else "\n").join(map(respelt, lines)) if lines else text
+            lines = _CHANGES[int(random.integers(len(_CHANGES)))](lines, line, random)
+        return (" " if self.sentences else "\n").join(map(_capitalised, lines)) if lines else text
 
 
-Change = Callable[[list[str], str, np.random.Generator], list[str]]
+_Change = Callable[[list[str], str, np.random.Generator], list[str]]
 
 
 def lines_of(text: str, sentences: bool = False) -> list[str]:
-    """The lines of a text that are not blank, or its sentences."""
+    """Returns the lines of a text that are not blank, or its sentences."""
     parts = re.split(r"(?<=[.!?])\s+", text) if sentences else text.splitlines()
     return [part.strip() for part in parts if part.strip()]
 
 
-def respelt(line: str) -> str:
-    """A line with a capital first, wherever its words come from."""
+def _capitalised(line: str) -> str:
+    """Returns a line with its first letter as a capital."""
     return line[:1].upper() + line[1:]
 
 
-def put_in(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
-    """The line between two others, at the beginning or at the end."""
+def _insert_line(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
+    """Inserts the line at a random position."""
     at = random.integers(len(lines) + 1)
-    return [*lines[:at], line, *lines[at:]] if line and len(lines) < MOST else lines
+    return [*lines[:at], line, *lines[at:]] if line and len(lines) < MAX_TEXT_LINES else lines
 
 
-def replace(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
-    """The line in the place of another."""
-    return put_in(drop(lines, line, random), line, random)
+def _replace_line(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
+    """Replaces a random line by `line`."""
+    return _insert_line(_drop_line(lines, line, random), line, random)
 
 
-def drop(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
-    """One line less; the last stays."""
+def _drop_line(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
+    """Drops a random line unless it is the only one."""
     at = random.integers(max(1, len(lines)))
     return lines[:at] + lines[at + 1 :] if len(lines) > 1 else lines
 
 
-def move(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
-    """Two lines in each other's place."""
-    moved = [*lines]
-    if moved:
-        i, j = random.integers(len(moved), size=2)
-        moved[i], moved[j] = moved[j], moved[i]
-    return moved
+def _swap_lines(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
+    """Swaps two random lines."""
+    swapped = [*lines]
+    if swapped:
+        i, j = random.integers(len(swapped), size=2)
+        swapped[i], swapped[j] = swapped[j], swapped[i]
+    return swapped
 
 
-def join(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
-    """The beginning of one line before the end of the other."""
+def _join_lines(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
+    """Joins the beginning of a random line to the end of `line`, or the other way round."""
     if not lines or not line:
         return lines
     at = random.integers(len(lines))
@@ -100,8 +101,8 @@ def join(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
     return [*lines[:at], " ".join(joined), *lines[at + 1 :]] if joined else lines
 
 
-def word(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
-    """One word of the line in the place of another."""
+def _replace_word(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
+    """Replaces a word of a random line by a word of `line`."""
     if not lines or not line:
         return lines
     at = random.integers(len(lines))
@@ -110,4 +111,11 @@ def word(lines: list[str], line: str, random: np.random.Generator) -> list[str]:
     return [*lines[:at], " ".join(words), *lines[at + 1 :]]
 
 
-CHANGES: Sequence[Change] = (put_in, replace, drop, move, join, word)
+_CHANGES: Sequence[_Change] = (
+    _insert_line,
+    _replace_line,
+    _drop_line,
+    _swap_lines,
+    _join_lines,
+    _replace_word,
+)

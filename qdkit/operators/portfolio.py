@@ -10,44 +10,65 @@ from typing import Any
 import jax
 import numpy as np
 
-from qdkit.bandits import Rule
-from qdkit.elites import Added
-from qdkit.rewards import Cost, Reward, over_cell
-from qdkit.types import NOBODY, Axes, Batch, Context, Genomes, Key, Operator, Outcome, Proposal, Wish
+from qdkit.core.casting import cast
+from qdkit.core.elites import Added
+from qdkit.core.stages import PLACEHOLDER_ORIGIN
+from qdkit.core.types import (
+    NO_CANDIDATE,
+    Axes,
+    Batch,
+    Context,
+    Genomes,
+    Key,
+    Operator,
+    Outcome,
+    Proposal,
+    SelectionRequest,
+)
+from qdkit.selection.bandits import Bandit
+from qdkit.selection.rewards import CostFunction, Reward, over_cell
 
-from .allotment import Allotment, Arm
-
-NEVER_MADE = "nobody"  # the origin of candidates of a step that came to nothing before any was made
+from .allocation import ArmState, BatchAllocation, reward_name
 
 
 class Portfolio(Operator):
-    """Shares each batch out among `operators`: by weights, or by a bandit that learns which of them pay.
+    """Allocates each batch to several operators, by weights or by a bandit.
 
-    An operator that makes a fixed number of candidates (its `size`) makes that many; the others
-    share the rest by `weights`, evenly where left out, and the same in every turn. If there are more
-    of them than candidates, they take turns. With a `bandit` each candidate of the rest goes to the
-    operator that it chooses, in the order of the starts, and the operator that made it (its `origin`)
-    is paid for it in the order of the commits.
+    An operator with a fixed number of candidates (its `size`) makes that many. The others share
+    the rest by `weights`, in the same way in every turn; if there are more operators than
+    candidates, they take turns. With a `bandit` each candidate of the rest goes to the operator
+    that the bandit chooses, in the order in which batches start, and the operator that made a
+    candidate (its `origin`) is rewarded for it, in the order of the commits.
 
         Portfolio([Rewrite(LLM(m), prompt) for m in models], bandit=UCBTuned(discount=0.998))
-        Portfolio([kind(LLM(m), task) for m in models for kind in (Patch, Full)], bandit=..., cost=Dollars())
+        Portfolio(
+            [kind(LLM(m), task) for m in models for kind in (Patch, Full)],
+            bandit=...,
+            cost=Dollars(),
+        )
 
-    Whatever distinguishes operators can be learnt: models, kinds of edits, or, as in the second line, their product.
+    The bandit learns whatever distinguishes the operators: models, kinds of edits or, as in the
+    second example, their product.
 
-    weights: a positive number for each operator; those of a fixed size need theirs for the form only.
-    bandit: a rule of `qdkit.bandits`. `UCBTuned(discount=0.998)` fits most searches: what an operator earns changes
-      as the archive fills, and of the rules measured in results/steering/bandits.md it loses least where arms
-      change and 64 candidates are under way, and little more than the best with one. Where arms stay as they are,
-      it is the price of remembering some 500 candidates only: `UCBTuned()` loses a quarter of it. `least=0.02` costs
-      a fifth more, and keeps in play the operator that alone finds something other.
-    reward: what a candidate is worth, see `qdkit.rewards`; the bandit is told its rank among those of late.
-    cost: what each candidate cost, `(batch) -> float [n]`, such as `qdkit.rewards.Dollars`; all alike where left out.
-    seed: of the bandit's own randomness.
-    size: how many candidates it makes a step, None if any number.
+    weights: a positive number for each operator; all equal if None. Those of operators with a
+      fixed size are not used.
+    bandit: a rule of `qdkit.selection.bandits`. `UCBTuned(discount=0.998)` fits most searches,
+      because the reward of an operator changes as the archive fills. Of the rules measured in
+      results/steering/bandits.md it has the least regret where arms change and 64 candidates are
+      under way, and little more than the best with one. Where arms do not change, its memory of
+      some 500 candidates costs regret: `UCBTuned()` has a quarter of it. `least=0.02` costs a
+      fifth more, and keeps choosing an operator that alone finds something different.
+    reward: the reward of each candidate, see `qdkit.selection.rewards`; the bandit receives its
+      rank among recent ones.
+    cost: the cost of each candidate, `(batch) -> float [n]`, such as
+      `qdkit.selection.rewards.Dollars`; all equal if None.
+    seed: the seed of the bandit.
+    size: the number of candidates per step; None if any number.
 
-    An operator whose server is away is left in peace for a while, unless all are.
+    An operator whose server is unavailable is not chosen for a while, unless all are unavailable.
 
-    Raises ValueError if two operators have the same name, since they know their candidates by it.
+    Raises ValueError if two operators have the same name, since candidates are matched to
+    operators by name.
     """
 
     def __init__(
@@ -56,89 +77,109 @@ class Portfolio(Operator):
         weights: Sequence[float] | None = None,
         name: str = "portfolio",
         *,
-        bandit: Rule | None = None,
+        bandit: Bandit | None = None,
         reward: Reward = over_cell,
-        cost: Cost | None = None,
+        cost: CostFunction | None = None,
         seed: int = 0,
     ):
         self.operators, self.name = tuple(operators), name
-        self.weights = np.ones(len(self.operators)) if weights is None else np.asarray(weights, np.float64)
+        self.weights = (
+            np.ones(len(self.operators)) if weights is None else np.asarray(weights, np.float64)
+        )
         _check(self.operators, self.weights)
         self.arity = max(operator.arity for operator in self.operators)
         self._sizes = [operator.size for operator in self.operators]
         self.size = sum(size or 0 for size in self._sizes) if None not in self._sizes else None
         self._free = np.array([size is None for size in self._sizes])
-        self._taken = np.zeros(self._free.sum(), int)  # how many turns each has taken
-        self._origins = frozenset(names(self))
-        self._turns: deque[list[int]] = deque()  # the shares of each that is not heard of yet
-        self._heard = -1  # the last id
-        self._allotment: Allotment | None = None
+        self._taken = np.zeros(self._free.sum(), int)  # the number of turns each has taken
+        self._origins = frozenset(operator_names(self))
+        self._pending: deque[list[int]] = deque()  # the shares of each turn not yet received
+        self._last_id = -1  # the last id that was received
+        self._allocation: BatchAllocation | None = None
         if bandit is not None:
             arms = [operator for operator in self.operators if operator.size is None]
             if weights is not None or not arms:
                 raise ValueError(
-                    "a bandit decides which operators make how many: leave out the weights, and give it operators "
-                    "that make any number of candidates"
+                    "a bandit decides which operators make how many: leave out the weights, and "
+                    "give it operators that make any number of candidates"
                 )
-            origins = {origin: arm for arm, operator in enumerate(arms) for origin in names(operator)}
-            self._allotment = Allotment([arm.name for arm in arms], origins, bandit, reward, cost, seed)
+            origins = {name: arm for arm, part in enumerate(arms) for name in operator_names(part)}
+            self._allocation = BatchAllocation(
+                [arm.name for arm in arms], origins, bandit, reward, cost, seed
+            )
 
     def __repr__(self) -> str:
-        if (learnt := self._allotment) is None:
+        if (learnt := self._allocation) is None:
             return f"Portfolio({list(self.operators)!r}, weights={self.weights.tolist()!r})"
-        pay = f"bandit={learnt.bandit!r}, reward={learnt.reward!r}, cost={learnt.cost!r}, seed={learnt.seed}"
-        return f"Portfolio({list(self.operators)!r}, {pay})"
+        settings = (
+            f"bandit={learnt.bandit!r}, reward={reward_name(learnt.reward)}, "
+            f"cost={learnt.cost!r}, seed={learnt.seed}"
+        )
+        return f"Portfolio({list(self.operators)!r}, {settings})"
 
     @property
-    def arms(self) -> list[Arm]:
-        """How each arm stands with the bandit, as rows that pandas reads; none without a bandit."""
-        return self._allotment.table if self._allotment else []
+    def arms(self) -> list[ArmState]:
+        """The statistics of each arm of the bandit, as rows for pandas; empty without a bandit."""
+        return self._allocation.table if self._allocation else []
 
     @property
     def models(self) -> list[Any]:
-        """Whom its operators ask."""
+        """The models that its operators ask."""
         return [model for operator in self.operators for model in operator.models]
 
     def turn(self, n: int) -> Operator:
-        """The operators at work in the next `n` candidates."""
+        """Returns the operator that makes the next `n` candidates."""
         shares = self.shares(n)
-        self._turns.append(shares)
-        parts = tuple((o.turn(share), share) for o, share in zip(self.operators, shares, strict=True) if share)
-        return Shared(parts, payable=self._origins if self._allotment else None)
+        self._pending.append(shares)
+        parts = tuple(
+            (operator.turn(share), share)
+            for operator, share in zip(self.operators, shares, strict=True)
+            if share
+        )
+        return PortfolioTurn(parts, payable=self._origins if self._allocation else None)
 
     def shares(self, n: int) -> list[int]:
-        """How many of the next `n` candidates each operator makes; called once a turn.
+        """Returns how many of the next `n` candidates each operator makes; called once a turn.
 
-        Raises ValueError if `n` is not enough for those of a fixed size, or too much.
+        Raises ValueError if `n` is too small, or too large, for the operators of a fixed size.
         """
         shares = np.array([size or 0 for size in self._sizes])
         rest = n - int(shares.sum())
         if rest < 0 or (rest > 0) != bool(self._free.any()):
             than = "more than " if self._free.any() else ""
             raise ValueError(
-                f"the operators of the portfolio {self.name!r} make {than}{n - rest} candidates a step and the search "
-                f"asked for {n}: search with a batch of {than}{n - rest}"
+                f"the operators of the portfolio {self.name!r} make {than}{n - rest} candidates a "
+                f"step and the search asked for {n}: search with a batch of {than}{n - rest}"
             )
-        if self._allotment and rest:
-            shares[self._free] = self._allotment.deal(rest)
+        if self._allocation and rest:
+            shares[self._free] = self._allocation.deal(rest)
         elif self._free.any():
             weights = self.weights[self._free] / self.weights[self._free].sum()
-            shares[self._free] = _split(rest, weights) if rest >= len(weights) else self._next(rest, weights)
+            enough = rest >= len(weights)
+            shares[self._free] = _split(rest, weights) if enough else self._next(rest, weights)
         return shares.tolist()
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
         raise TypeError("a portfolio only gives turns: call turn(n).propose(...)")
 
     def learn(self, batch: Batch, added: Added) -> None:
-        """Hears how a batch fared. One that came to nothing concerns those alone who should have made it."""
-        nothing, first = NEVER_MADE in batch.origin, int(batch.id[0])
-        own = first > self._heard and (nothing or not self._origins.isdisjoint(batch.origin)) and bool(self._turns)
-        shares = self._turns.popleft() if own else [1] * len(self.operators)
-        self._heard = max(first, self._heard)  # what was heard of before, and is judged again, is no turn's
-        if self._allotment:
-            self._allotment.learn(batch, added, own=own)
+        """Passes a batch on to the operators, and to the bandit.
+
+        A batch of placeholders goes only to the operators that should have made it.
+        """
+        placeholders, first = PLACEHOLDER_ORIGIN in batch.origin, int(batch.id[0])
+        own = (
+            first > self._last_id
+            and (placeholders or not self._origins.isdisjoint(batch.origin))
+            and bool(self._pending)
+        )
+        shares = self._pending.popleft() if own else [1] * len(self.operators)
+        # A batch that was received before, and is judged again, belongs to no pending turn.
+        self._last_id = max(first, self._last_id)
+        if self._allocation:
+            self._allocation.learn(batch, added, own=own)
         for operator, share in zip(self.operators, shares, strict=True):
-            if share or not nothing:
+            if share or not placeholders:
                 operator.learn(batch, added)
 
     def remeasure(self, axes: Axes) -> None:
@@ -146,7 +187,10 @@ class Portfolio(Operator):
             operator.remeasure(axes)
 
     def _next(self, n: int, weights: np.ndarray) -> np.ndarray:
-        """Each of `n` candidates to the operator furthest behind its weight, the first of equals first."""
+        """Returns how many of `n` candidates each operator makes, where `n` is too few for all.
+
+        Each candidate goes to the operator furthest behind its weight, the first of equals.
+        """
         before = self._taken.copy()
         for _ in range(n):
             behind = weights * (self._taken.sum() + 1) - self._taken
@@ -155,10 +199,11 @@ class Portfolio(Operator):
 
 
 @dataclass(frozen=True)
-class Shared(Operator):
-    """One turn of a portfolio: `parts` are operators, and how many candidates each makes.
+class PortfolioTurn(Operator):
+    """One turn of a portfolio.
 
-    payable: the names under which a bandit can pay for a candidate; None where there is no bandit.
+    parts: operators, each with the number of candidates that it makes.
+    payable: the operator names for which the bandit has an arm; None without a bandit.
     """
 
     parts: tuple[tuple[Operator, int], ...]
@@ -166,50 +211,66 @@ class Shared(Operator):
     payable: frozenset[str] | None = None
 
     @property
-    def arity(self) -> int:  # type: ignore[override]  # of the operators at work, not of all
-        """The greatest among the parts."""
+    def arity(self) -> int:  # type: ignore[override]  # of the operators of this turn only
+        """The greatest arity of the parts."""
         return max(operator.arity for operator, _ in self.parts)
 
-    def wishes(self, n: int) -> list[Wish]:
-        return [wish for operator, share in self.parts for wish in operator.wishes(share)]
+    def requests(self, n: int) -> list[SelectionRequest]:
+        return [each for operator, share in self.parts for each in operator.requests(share)]
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
         keys = jax.random.split(key, len(self.parts))
-        made, start, each = [], 0, len(context.parents) // n
+        proposals, start, each = [], 0, len(context.parents) // n
         for part_key, (operator, share) in zip(keys, self.parts, strict=True):
             part = context.part(slice(start, start + share), each, operator.arity)
-            made.append(operator.propose(part_key, part, share))
+            proposal = operator.propose(part_key, part, share)
+            if isinstance(proposal.genome, np.ndarray) and isinstance(
+                part.parents.genome, np.ndarray
+            ):
+                # Each part is cast before the parts are concatenated, since concatenation of
+                # different dtypes gives a third.
+                dtype = part.parents.genome.dtype
+                genome = cast(proposal.genome, dtype, operator.name)
+                proposal = proposal._replace(genome=genome)
+            proposals.append(proposal)
             start += share
-            if self.payable is not None and (strangers := sorted({*made[-1].origin} - self.payable)):
+            unknown = {*proposal.origin} - self.payable if self.payable is not None else set()
+            if unknown:
                 raise ValueError(
-                    f"{operator.name!r} says that {strangers[0]!r} made its candidates, which no operator of the "
-                    "portfolio is called, so that nobody can be paid for them: give them the operator's name"
+                    f"{operator.name!r} gives the origin {min(unknown)!r} to its candidates, "
+                    "which is the name of no operator of the portfolio, so no arm of the bandit "
+                    "can be rewarded for them: give them the operator's name"
                 )
-        return _joined(made)
+        return _concatenated(proposals)
 
 
-def names(operator: Operator) -> Iterator[str]:
-    """The names that stand in the `origin` of its candidates."""
+def operator_names(operator: Operator) -> Iterator[str]:
+    """Yields the names that stand in the `origin` column of an operator's candidates."""
     if isinstance(operator, Portfolio):
         for part in operator.operators:
-            yield from names(part)
+            yield from operator_names(part)
     else:
         yield operator.name
 
 
 def _check(operators: tuple[Operator, ...], weights: np.ndarray) -> None:
     if not operators:
-        raise ValueError("a portfolio is made of at least one operator, and none was given")
-    every = [name for operator in operators for name in names(operator)]
+        raise ValueError("a portfolio needs at least one operator, and has none")
+    every = [name for operator in operators for name in operator_names(operator)]
     twice = sorted({name for name in every if every.count(name) > 1})
     if twice:
-        raise ValueError(f"two operators of a portfolio are named {twice[0]!r}: give each a name of its own, name=...")
+        raise ValueError(
+            f"two operators of a portfolio are named {twice[0]!r}: give each a name of its own, "
+            f"name=..."
+        )
     if weights.shape != (len(operators),) or not (np.isfinite(weights) & (weights > 0)).all():
-        raise ValueError(f"weights are {len(operators)} positive numbers, one for each operator, not {weights}")
+        raise ValueError(
+            f"weights are {len(operators)} positive numbers, one for each operator, not {weights}"
+        )
 
 
 def _split(n: int, weights: np.ndarray) -> np.ndarray:
-    """`n` by `weights`, which add up to 1; at least 1 each."""
+    """Splits `n` by `weights`, which add up to 1, with at least 1 for each."""
     quota = n * weights
     shares = np.maximum(np.floor(quota), 1).astype(int)
     while shares.sum() < n:
@@ -219,18 +280,24 @@ def _split(n: int, weights: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _joined(made: Sequence[Proposal]) -> Proposal:
-    """Proposals as one; the ids of parents padded with `NOBODY` to a common width."""
-    width = max(part.parents.shape[1] for part in made)
-    pad = lambda ids: np.pad(ids, ((0, 0), (0, width - ids.shape[1])), constant_values=NOBODY)
+def _concatenated(proposals: Sequence[Proposal]) -> Proposal:
+    """Concatenates proposals; ids of parents are padded with `NO_CANDIDATE` to a common width."""
+    width = max(part.parents.shape[1] for part in proposals)
+    pad = lambda ids: np.pad(
+        ids, ((0, 0), (0, width - ids.shape[1])), constant_values=NO_CANDIDATE
+    )
     genome: Genomes
-    if all(isinstance(part.genome, np.ndarray) for part in made):
-        genome = np.concatenate([np.asarray(part.genome) for part in made])
+    if all(isinstance(part.genome, np.ndarray) for part in proposals):
+        genome = np.concatenate([np.asarray(part.genome) for part in proposals])
     else:
-        genome = [one for part in made for one in part.genome]
-    origin: list[Any] = [name for part in made for name in part.origin]
-    outcome = [
-        one for part in made for one in ([Outcome.OK] * len(part.origin) if part.outcome is None else part.outcome)
-    ]
-    notes = [one for part in made for one in ([{}] * len(part.origin) if part.notes is None else part.notes)]
-    return Proposal(genome, np.concatenate([pad(part.parents) for part in made]), origin, outcome, notes)
+        genome = [one for part in proposals for one in part.genome]
+    parents = np.concatenate([pad(part.parents) for part in proposals])
+    origin: list[Any] = []
+    outcome: list[Any] = []
+    notes: list[Any] = []
+    for part in proposals:
+        n = len(part.origin)
+        origin.extend(part.origin)
+        outcome.extend([Outcome.OK] * n if part.outcome is None else part.outcome)
+        notes.extend([{}] * n if part.notes is None else part.notes)
+    return Proposal(genome, parents, origin, outcome, notes)

@@ -1,4 +1,8 @@
-"""Edits of whole statements and functions: removed, copied, moved, and taken from a second program."""
+"""Edits of whole statements, and of statements and functions of a second program.
+
+Each edit takes a source, a random generator and the second program, `mate`, and returns a list of
+edits of the text, which is empty if there is nothing to edit.
+"""
 
 from __future__ import annotations
 
@@ -6,106 +10,142 @@ import ast
 
 import numpy as np
 
-from qdkit.names import Function
+from qdkit.programs.scopes import FunctionNode
 
-from .source import Edit, Source, pick
+from .editable_source import Source, TextEdit, pick_one
 
 
-def removed(source: Source, random: np.random.Generator, mate: Source) -> list[Edit]:
-    """A statement gone."""
-    node = pick(random, source.statements)
+def remove_statement(source: Source, random: np.random.Generator, mate: Source) -> list[TextEdit]:
+    """Removes a statement."""
+    node = pick_one(random, source.statements)
     return [] if node is None else [_without(source, node)]
 
 
-def copied(source: Source, random: np.random.Generator, mate: Source) -> list[Edit]:
-    """A statement once more, before another of its function."""
-    node = pick(random, source.statements)
+def copy_statement(source: Source, random: np.random.Generator, mate: Source) -> list[TextEdit]:
+    """Inserts a copy of a statement before another of its function."""
+    node = pick_one(random, source.statements)
     return [] if node is None else _before_another(source, random, node)
 
 
-def moved(source: Source, random: np.random.Generator, mate: Source) -> list[Edit]:
-    """A statement before another of its function instead of where it is."""
-    node = pick(random, source.statements)
+def move_statement(source: Source, random: np.random.Generator, mate: Source) -> list[TextEdit]:
+    """Moves a statement before another of its function."""
+    node = pick_one(random, source.statements)
     if node is None:
         return []
-    there = _before_another(source, random, node)
-    return [_without(source, node), *there] if there else []
+    copy = _before_another(source, random, node)
+    return [_without(source, node), *copy] if copy else []
 
 
-def mixed(source: Source, random: np.random.Generator, mate: Source) -> list[Edit]:
-    """A statement of the second program in place of one, or before one, of the function of the same name."""
-    node = pick(random, source.statements)
+def take_statement(source: Source, random: np.random.Generator, mate: Source) -> list[TextEdit]:
+    """Takes a statement of `mate` in place of one, or before one.
+
+    Both are in the function of the same name.
+    """
+    node = pick_one(random, source.statements)
     if node is None:
         return []
-    name = _function(source, node)
-    other = pick(random, [each for each in mate.statements if _function(mate, each) == name])
+    name = _function_name(source, node)
+    others = [each for each in mate.statements if _function_name(mate, each) == name]
+    other = pick_one(random, others)
     where = source.lines(node)
     if other is None or where is None:
         return []
-    text = mate.indented(other, node.col_offset)  # type: ignore[attr-defined]
-    return [Edit(where[0], where[1] if random.random() < 0.5 else where[0], text)]
+    text = mate.indented_lines(other, node.col_offset)  # type: ignore[attr-defined]
+    return [TextEdit(where[0], where[1] if random.random() < 0.5 else where[0], text)]
 
 
-def exchanged(source: Source, random: np.random.Generator, mate: Source) -> list[Edit]:
-    """A function as the second program has it, with what of that program it needs."""
+def take_function(source: Source, random: np.random.Generator, mate: Source) -> list[TextEdit]:
+    """Replaces a function by that of `mate` of the same name, with what it needs of `mate`."""
     theirs = {node.name: node for node in mate.functions}
-    differing = [n for n in source.functions if n.name in theirs and mate.of(theirs[n.name]) != source.of(n)]
-    node = pick(random, differing)
+    differing = [
+        node
+        for node in source.functions
+        if node.name in theirs and mate.text_of(theirs[node.name]) != source.text_of(node)
+    ]
+    node = pick_one(random, differing)
     where = None if node is None else source.lines(node)
     if node is None or where is None:
         return []
     other = theirs[node.name]
-    needed = _needed(mate, other, _defines(source.tree.body)) if node.col_offset == 0 else []
-    texts = [mate.indented(each, 0) + "\n\n" * isinstance(each, Function) for each in needed]
-    return [Edit(*where, "".join([*texts, mate.indented(other, node.col_offset)]))]
+    needed = []
+    if node.col_offset == 0:
+        needed = _needed_statements(mate, other, _defined_names(source.tree.body))
+    texts = [
+        mate.indented_lines(each, 0) + "\n\n" * isinstance(each, FunctionNode) for each in needed
+    ]
+    return [TextEdit(*where, "".join([*texts, mate.indented_lines(other, node.col_offset)]))]
 
 
-def _without(source: Source, node: ast.AST) -> Edit:
-    """Takes the lines of a statement away; the last of a body leaves `pass`."""
+def _without(source: Source, node: ast.AST) -> TextEdit:
+    """Returns the edit that removes a statement, or replaces the last of a body by `pass`."""
     parent = source.parent[node]
     bodies = [getattr(parent, name, None) or [] for name in ("body", "orelse", "finalbody")]
     alone = not isinstance(parent, ast.Module) and any(body == [node] for body in bodies)
     start, stop = source.lines(node) or source.span(node)
-    return Edit(*source.span(node), "pass") if alone else Edit(start, stop, "")
+    return TextEdit(*source.span(node), "pass") if alone else TextEdit(start, stop, "")
 
 
-def _before_another(source: Source, random: np.random.Generator, node: ast.AST) -> list[Edit]:
-    within = set(ast.walk(node))
+def _before_another(source: Source, random: np.random.Generator, node: ast.AST) -> list[TextEdit]:
+    """Returns the edit that copies a statement before another of its function, if there is one."""
+    inner = set(ast.walk(node))
     function = source.function[node]
-    others = [each for each in source.statements if source.function[each] is function and each not in within]
-    other = pick(random, others)
+    others = [
+        each
+        for each in source.statements
+        if source.function[each] is function and each not in inner
+    ]
+    other = pick_one(random, others)
     where = None if other is None else source.lines(other)
     if other is None or where is None:
         return []
-    return [Edit(where[0], where[0], source.indented(node, other.col_offset))]  # type: ignore[attr-defined]
+    text = source.indented_lines(node, other.col_offset)  # type: ignore[attr-defined]
+    return [TextEdit(where[0], where[0], text)]
 
 
-def _function(source: Source, node: ast.AST) -> str:
+def _function_name(source: Source, node: ast.AST) -> str:
     return getattr(source.function[node], "name", "")
 
 
-def _defines(body: list[ast.stmt]) -> set[str]:
-    """The names that a module's own statements bind."""
-    found = set()
+def _defined_names(body: list[ast.stmt]) -> set[str]:
+    """Returns the names that the statements of a module bind."""
+    defined = set()
     for node in body:
         match node:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                found.add(name)
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+            ):
+                defined.add(name)
             case ast.Import(names=names) | ast.ImportFrom(names=names):
-                found |= {each.asname or each.name.partition(".")[0] for each in names}
+                defined |= {each.asname or each.name.partition(".")[0] for each in names}
             case ast.Assign(targets=targets):
-                found |= {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
-    return found
+                defined |= {
+                    each.id
+                    for target in targets
+                    for each in ast.walk(target)
+                    if isinstance(each, ast.Name)
+                }
+    return defined
 
 
-def _needed(mate: Source, function: ast.AST, known: set[str]) -> list[ast.stmt]:
-    """The statements of the second program's module that a function of it needs, in their order."""
+def _needed_statements(mate: Source, function: ast.AST, known: set[str]) -> list[ast.stmt]:
+    """Returns the statements of a module that one of its functions needs, in their order.
+
+    Statements that define the names in `known` are left out.
+    """
     body: list[ast.stmt] = [each for each in mate.tree.body if each is not function]
+    definers: dict[str, list[ast.stmt]] = {}
+    for each in body:
+        for name in _defined_names([each]):
+            definers.setdefault(name, []).append(each)
     known = known | {getattr(function, "name", "")}
-    needed: list[ast.AST] = [function]
-    while True:
-        read = {each.id for node in needed for each in ast.walk(node) if isinstance(each, ast.Name)} - known
-        missing = [each for each in body if each not in needed and _defines([each]) & read]
-        if not missing:
-            return [each for each in body if each in needed]
-        needed += missing
+    needed: set[ast.AST] = set()
+    waiting: list[ast.AST] = [function]
+    while waiting:  # each statement and each name is visited once
+        names = {each.id for each in ast.walk(waiting.pop()) if isinstance(each, ast.Name)} - known
+        more = {each for name in names for each in definers.get(name, ())} - needed
+        known |= names
+        needed |= more
+        waiting += more
+    return [each for each in body if each in needed]

@@ -1,25 +1,32 @@
-"""An operator whose parents are chosen by a rule of its own."""
+"""An operator with its own rule for the selection of parents."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qdkit.elites import Added
-from qdkit.types import Axes, Batch, Context, Key, Operator, Proposal, Wish
+from qdkit.core.elites import Added
+from qdkit.core.types import Axes, Batch, Context, Key, Operator, Proposal, SelectionRequest
 
 from .portfolio import Portfolio
+
+# Rules whose class was renamed: the default name of an operator is the origin of its candidates,
+# and stays as runs on disk have it.
+_FORMER_NAMES = {"Restarts": "Fresh", "ByNovelty": "Novel"}
 
 
 @dataclass(frozen=True)
 class Steered(Operator):
-    """`operator`, with parents by a `rule` of its own (see `qdkit.parents`), beside others of a portfolio.
+    """Wraps an operator of a portfolio so that it has its own rule for the selection of parents.
 
-    `Portfolio([Steered(o, rule) for o in operators for rule in rules])` is every operator with every
-    rule, an arm each; one that learns needs an instance for each arm. The name, where left out, is
-    that of the operator and the rule.
+    operator: any operator but a portfolio.
+    rule: a rule of `qdkit.selection.parents`.
+    name: those of the operator and the rule if left out.
 
-    Raises ValueError for a portfolio: its operators are steered, each for itself.
+    `Portfolio([Steered(o, rule) for o in operators for rule in rules])` has an arm for every
+    combination of operator and rule. An operator that learns needs an instance for each arm.
+
+    Raises ValueError for a portfolio.
     """
 
     operator: Operator
@@ -29,39 +36,43 @@ class Steered(Operator):
     def __post_init__(self) -> None:
         if isinstance(self.operator, Portfolio):
             raise ValueError(
-                "a portfolio knows the candidates of its operators by their names, which Steered would hide: steer "
-                "each of them, Portfolio([Steered(o, rule) for o in operators])"
+                "a portfolio matches candidates to its operators by name, which Steered would "
+                "hide: wrap each operator, Portfolio([Steered(o, rule) for o in operators])"
             )
-        object.__setattr__(self, "name", self.name or f"{self.operator.name} {type(self.rule).__name__.lower()}")
+        kind = type(self.rule).__name__
+        rule = _FORMER_NAMES.get(kind, kind).lower()
+        object.__setattr__(self, "name", self.name or f"{self.operator.name} {rule}")
 
     @property
-    def arity(self) -> int:  # type: ignore[override]  # that of the operator
-        """As the operator's."""
+    def arity(self) -> int:  # type: ignore[override]
+        """The arity of the operator."""
         return self.operator.arity
 
     @property
     def size(self) -> int | None:  # type: ignore[override]
-        """As the operator's."""
+        """The size of the operator."""
         return self.operator.size
 
     @property
     def models(self) -> Any:
-        """Whom the operator asks."""
+        """The models that the operator asks."""
         return self.operator.models
 
-    def wishes(self, n: int) -> list[Wish]:
-        return [wish._replace(parents=wish.parents or self.rule) for wish in self.operator.wishes(n)]
+    def requests(self, n: int) -> list[SelectionRequest]:
+        requests = self.operator.requests(n)
+        return [request._replace(parents=request.parents or self.rule) for request in requests]
 
     def turn(self, n: int) -> Operator:
         return replace(self, operator=self.operator.turn(n))
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        made = self.operator.propose(key, context, n)
-        return made._replace(origin=[self.name] * len(made.origin))
+        proposal = self.operator.propose(key, context, n)
+        return proposal._replace(origin=[self.name] * len(proposal.origin))
 
     def learn(self, batch: Batch, added: Added) -> None:
-        mine = batch.replace(origin=[self.operator.name if name == self.name else name for name in batch.origin])
-        self.operator.learn(mine, added)
+        inner = self.operator.name
+        origin = [inner if name == self.name else name for name in batch.origin]
+        self.operator.learn(batch.replace(origin=origin), added)
 
     def remeasure(self, axes: Axes) -> None:
         self.operator.remeasure(axes)

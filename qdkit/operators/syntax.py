@@ -1,4 +1,4 @@
-"""New programs without a model: edits of the syntax tree, and parts of a second program."""
+"""New programs without a model: edits of the syntax tree, and crossover with a second program."""
 
 from __future__ import annotations
 
@@ -9,44 +9,47 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from qdkit.programs import Files, blocks, changed_outside, form
-from qdkit.types import Context, Key, Operator, Outcome, Proposal
+from qdkit.core.types import Context, Key, Operator, Outcome, Proposal
+from qdkit.programs.syntax import Files, blocks, changed_outside, form
 
 from . import expressions, statements
-from .source import Source
+from .editable_source import Source
 
-TRIES = 8  # edits that came to nothing before one is given up
-# How often each edit is tried: numbers, which seldom break a program, most.
-EDITS = (
-    (expressions.numbers, 5),
-    (expressions.operators, 2),
-    (expressions.calls, 1),
-    (expressions.names, 2),
-    (expressions.parts, 2),
-    (expressions.hoisted, 1),
-    (statements.removed, 1),
-    (statements.copied, 1),
-    (statements.moved, 1),
-    (statements.mixed, 2),
-    (statements.exchanged, 1),
+_TRIES = 8  # attempts at one edit
+# The relative frequency of each edit. Changes of numbers, which seldom break a program, are the
+# most frequent.
+_EDITS = (
+    (expressions.change_number, 5),
+    (expressions.change_operator, 2),
+    (expressions.change_call, 1),
+    (expressions.change_variable, 2),
+    (expressions.replace_expression, 2),
+    (expressions.hoist_operand, 1),
+    (statements.remove_statement, 1),
+    (statements.copy_statement, 1),
+    (statements.move_statement, 1),
+    (statements.take_statement, 2),
+    (statements.take_function, 1),
 )
-OF_TWO = (statements.mixed, statements.exchanged)  # those that look at the second program
-KEPT = 32  # parents whose trees are kept: a tree takes some thousand times the memory of its text
-_SHARES = np.cumsum([share for _, share in EDITS]) / sum(share for _, share in EDITS)
+_CROSSOVERS = (statements.take_statement, statements.take_function)  # edits that use the mate
+# Parents whose trees are cached. A tree takes some thousand times the memory of its text.
+_CACHED = 32
+_SHARES = np.cumsum([share for _, share in _EDITS]) / sum(share for _, share in _EDITS)
 
 
 @dataclass(frozen=True)
 class Syntax(Operator):
-    """Edits the text of a program where its syntax tree says it may be edited (genetic programming, Koza 1992).
+    """Edits the text of a program by its syntax tree (genetic programming, Koza 1992).
 
-    changes: the most edits of one child; each has between 1 and so many.
+    changes: the greatest number of edits of one child, which has at least 1.
 
-    Numbers are moved, operators, calls and variables swapped for others of their kind, expressions
-    put for one another, statements removed, copied and moved, statements and functions taken from a
-    second elite. A child compiles, reads no name that nobody bound, and differs from its parent in
-    `qdkit.programs.form`; whether it runs is for the referee to say. Nothing outside the blocks
-    changes, and comments stay where nothing is edited. One file is edited at a time, the larger the
-    more often. A program of which nothing can be edited is `INVALID`, with the reason.
+    Edits change numbers, replace operators, calls and variables by others of their kind, replace
+    expressions by one another, remove, copy and move statements, and take statements and functions
+    of a second elite. A child compiles, reads no unbound name that its parent does not read, and
+    differs from its parent in `qdkit.programs.syntax.form`; whether it runs is not checked.
+    Nothing outside the blocks changes, and comments stay where nothing is edited. One file is
+    edited at a time, with a probability in proportion to its size. A program in which nothing can
+    be edited is `INVALID`, with the reason.
     """
 
     changes: int = 3
@@ -55,21 +58,28 @@ class Syntax(Operator):
 
     def __post_init__(self) -> None:
         if self.changes < 1:
-            raise ValueError(f"changes is the most edits of a child, 1 or more, not {self.changes}")
+            raise ValueError(
+                "changes is the greatest number of edits of a child, 1 or more, not "
+                f"{self.changes}"
+            )
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
         randoms = np.random.default_rng(np.asarray(jax.random.key_data(key))).spawn(n)
         parents = context.parents.genome
-        made = [self._child(parents[2 * i], parents[2 * i + 1], randoms[i]) for i in range(n)]
-        proposal = Proposal.of([files for files, _ in made], self.name, context.parents)
-        outcome = [Outcome.INVALID if error else Outcome.OK for _, error in made]
-        return proposal._replace(outcome=outcome, notes=[{"error": error} if error else {} for _, error in made])
+        children = [self._child(parents[2 * i], parents[2 * i + 1], randoms[i]) for i in range(n)]
+        proposal = Proposal.of([files for files, _ in children], self.name, context.parents)
+        outcome = [Outcome.INVALID if error else Outcome.OK for _, error in children]
+        notes = [{"error": error} if error else {} for _, error in children]
+        return proposal._replace(outcome=outcome, notes=notes)
 
-    def _child(self, files: Files, other: Files, random: np.random.Generator) -> tuple[dict[str, str], str]:
-        """The child, and what went wrong, if anything."""
+    def _child(
+        self, files: Files, other: Files, random: np.random.Generator
+    ) -> tuple[dict[str, str], str]:
+        """Returns the child, and the reason if it could not be made, else ""."""
         paths = [path for path in sorted(files) if path.endswith(".py") and _size(files[path])]
         if not paths:
-            return dict(files), "no file of the program ends in .py and has something that may change"
+            error = "no file of the program ends in .py and has something that may change"
+            return dict(files), error
         sizes = np.array([_size(files[path]) for path in paths], float)
         path = paths[int(random.choice(len(paths), p=sizes / sizes.sum()))]
         try:
@@ -80,29 +90,37 @@ class Syntax(Operator):
 
 
 def mutated(text: str, random: np.random.Generator, mate: str = "", changes: int = 1) -> str:
-    """A program like `text`, with another form, after 1 to `changes` edits.
+    """Returns a program that differs from `text` in its form, after 1 to `changes` edits.
 
-    mate: a second program, of which parts may be taken; none where it does not compile.
+    mate: a second program for crossover; `text` stands in for one that does not compile.
 
-    Raises ValueError if `text` does not compile, or nothing that is tried can be edited.
+    Raises ValueError if `text` does not compile, or if no attempt gave another form.
     """
     parent = _parent(text)
     before = _form(text)
-    for attempt in range(2 * TRIES):
+    for attempt in range(2 * _TRIES):
         child = parent
-        for _ in range(int(random.integers(1, changes + 1)) if attempt < TRIES else 1):
-            child = _edited(child, mate, parent, random, numbers_only=attempt >= TRIES)
+        for _ in range(int(random.integers(1, changes + 1)) if attempt < _TRIES else 1):
+            child = _edited(child, mate, parent, random, numbers_only=attempt >= _TRIES)
         if _form(child.text) != before:
             return child.text
-    raise ValueError(f"nothing could be edited in {2 * TRIES} tries: the blocks hold too little")
+    raise ValueError(f"nothing could be edited in {2 * _TRIES} tries: the blocks hold too little")
 
 
-def _edited(source: Source, mate: str, parent: Source, random: np.random.Generator, numbers_only: bool) -> Source:
-    """After one edit; as it is where `TRIES` of them came to nothing. `parent` stands in for a mate that is none."""
-    for _ in range(TRIES):
-        edit = EDITS[0 if numbers_only else int(np.searchsorted(_SHARES, random.random(), side="right"))][0]
-        edits = edit(source, random, (_mate(mate) or parent) if edit in OF_TWO else source)
-        child = _source(source.edited(edits)) if edits else None
+def _edited(
+    source: Source, mate: str, parent: Source, random: np.random.Generator, numbers_only: bool
+) -> Source:
+    """Returns the source after one edit, or unchanged if `_TRIES` attempts failed.
+
+    `parent` stands in for a mate that does not compile.
+    """
+    for _ in range(_TRIES):
+        number = 0
+        if not numbers_only:
+            number = int(np.searchsorted(_SHARES, random.random(), side="right"))
+        edit = _EDITS[number][0]
+        edits = edit(source, random, (_mate(mate) or parent) if edit in _CROSSOVERS else source)
+        child = _source_or_none(source.apply(edits)) if edits else None
         if child is not None and child.unbound <= source.unbound and _same_frame(source, child):
             return child
     return source
@@ -112,23 +130,24 @@ def _same_frame(source: Source, child: Source) -> bool:
     return not changed_outside({"": source.text}, {"": child.text})
 
 
-@lru_cache(KEPT)
+@lru_cache(_CACHED)
 def _parent(text: str) -> Source:
     return Source(text)
 
 
-@lru_cache(KEPT)
+@lru_cache(_CACHED)
 def _mate(text: str) -> Source | None:
-    return _source(text)
+    return _source_or_none(text)
 
 
 @lru_cache(4096)
 def _form(text: str) -> bytes:
-    """A digest of the form: what was a child is often a parent later."""
+    """Returns a digest of the form, cached because children often become parents."""
     return hashlib.sha256(form({"a.py": text}).encode()).digest()
 
 
-def _source(text: str) -> Source | None:
+def _source_or_none(text: str) -> Source | None:
+    """Returns the source of a text, or None if it does not compile."""
     try:
         return Source(text)
     except ValueError:
@@ -136,6 +155,7 @@ def _source(text: str) -> Source | None:
 
 
 def _size(text: str) -> int:
+    """Returns the number of characters within blocks, 0 if the marks are not in pairs."""
     try:
         return sum(len(text[block].strip()) for block in blocks(text))
     except ValueError:

@@ -1,88 +1,124 @@
-"""The page as an application of starlette: which address leads where, and what a request may look like."""
+"""The page as an application of starlette: its routes, and the form that requests must have."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qdkit.ledger import DamagedRun
-from qdkit.rate.asked import Refused
+from qdkit.core.jsonable import to_json
 from qdkit.rate.guard import Guard
-from qdkit.rate.page import HERE, Answer, Page, fields
+from qdkit.rate.page import PAGE_FOLDER, Page, PageResponse, form_fields
+from qdkit.rate.sealed_questions import RequestRefused
+from qdkit.runs.ledger import DamagedRun
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-KINDS = {"rate.css": "text/css", "rate.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_STATIC = {"rate.css": "text/css", "rate.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
 def application(page: Page, names: Collection[str] = (), frames: str = "'none'") -> Guard:
-    """The page behind its guard, whose `names` and `frames` these are."""
+    """Returns the page behind a `Guard` with these `names` and `frames`."""
     from starlette.applications import Starlette
     from starlette.routing import Route
 
-    files = {name: Answer(200, (HERE / "static" / name).read_bytes(), kind) for name, kind in KINDS.items()}
+    files = {
+        name: PageResponse(200, (PAGE_FOLDER / "static" / name).read_bytes(), kind)
+        for name, kind in _STATIC.items()
+    }
 
-    def static(request: Request, _: bytes) -> Answer:
-        found = files.get(request.path_params["name"])
-        if found is None:
-            raise Refused(404, "there is no such file")
-        return found
+    def static(request: Request, _: bytes) -> PageResponse:
+        file = files.get(request.path_params["name"])
+        if file is None:
+            raise RequestRefused(404, "there is no such file")
+        return file
 
-    def of(rater: Callable[[str, Request, bytes], Answer]) -> Callable[[Request, bytes], Answer]:
-        def known(request: Request, body: bytes) -> Answer:
+    def for_rater(
+        handler: Callable[[str, Request, bytes], PageResponse],
+    ) -> Callable[[Request, bytes], PageResponse]:
+        """Returns a handler that checks the link and passes the rater's name to `handler`."""
+
+        def checked(request: Request, body: bytes) -> PageResponse:
             name, link = request.path_params["rater"], request.path_params["link"]
-            if not page.seals.known(name, link) or name not in page.raters:
-                raise Refused(403, "this is no link of this page: copy it whole, as `qdkit rate` printed it")
-            return rater(name, request, body)
+            if not page.seals.is_link(name, link) or name not in page.raters:
+                raise RequestRefused(
+                    403, "this is no link of this page: copy it whole, as `qdkit rate` printed it"
+                )
+            return handler(name, request, body)
 
-        return known
+        return checked
 
-    def form(request: Request, body: bytes) -> dict[str, str]:
-        if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
-            raise Refused(415, "a reply is a form")
-        return fields(body)
+    @for_rater
+    def show(rater: str, request: Request, _: bytes) -> PageResponse:
+        return page.show(rater, request.query_params.get("again", ""))
+
+    @for_rater
+    def state(rater: str, request: Request, _: bytes) -> PageResponse:
+        return PageResponse(200, to_json(page.state()), "application/json")
+
+    @for_rater
+    def archive_map(rater: str, request: Request, _: bytes) -> PageResponse:
+        return page.map()
+
+    @for_rater
+    def picture(rater: str, request: Request, _: bytes) -> PageResponse:
+        return page.picture(rater, request.path_params["token"], request.path_params["position"])
+
+    @for_rater
+    def reply(rater: str, request: Request, body: bytes) -> PageResponse:
+        return page.reply(rater, _form(request, body))
+
+    @for_rater
+    def undo(rater: str, request: Request, body: bytes) -> PageResponse:
+        return page.undo(rater, _form(request, body))
 
     own = "/r/{rater}/{link}/"
-    routes = {
+    handlers = {
         "/static/{name}": ("GET", static),
-        own: ("GET", of(lambda rater, request, _: page.show(rater, request.query_params.get("again", "")))),
-        own + "state": ("GET", of(lambda rater, request, _: _json(page.state()))),
-        own + "map.png": ("GET", of(lambda rater, request, _: page.map())),
-        own + "picture/{token}/{place}.png": (
-            "GET",
-            of(lambda rater, r, _: page.picture(rater, r.path_params["token"], r.path_params["place"])),
-        ),
-        own + "reply": ("POST", of(lambda rater, request, body: page.reply(rater, form(request, body)))),
-        own + "undo": ("POST", of(lambda rater, request, body: page.undo(rater, form(request, body)))),
+        own: ("GET", show),
+        own + "state": ("GET", state),
+        own + "map.png": ("GET", archive_map),
+        own + "picture/{token}/{position}.png": ("GET", picture),
+        own + "reply": ("POST", reply),
+        own + "undo": ("POST", undo),
     }
-    ways = [Route(path, _answered(answer), methods=[method]) for path, (method, answer) in routes.items()]
-    return Guard(Starlette(routes=ways), names, frames)
+    routes = [
+        Route(path, _endpoint(handler), methods=[method])
+        for path, (method, handler) in handlers.items()
+    ]
+    return Guard(Starlette(routes=routes), names, frames)
 
 
-def _answered(answer: Callable[[Request, bytes], Answer]) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint that says what `answer` says, in a thread of its own; a refusal as a sentence with its status."""
+def _form(request: Request, body: bytes) -> dict[str, str]:
+    """Returns the fields of a request's form. Raises RequestRefused for any other content."""
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    if kind != "application/x-www-form-urlencoded":
+        raise RequestRefused(415, "a reply is a form")
+    return form_fields(body)
+
+
+def _endpoint(
+    handler: Callable[[Request, bytes], PageResponse],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Returns an endpoint that runs `handler` in a thread.
+
+    It responds to an error with its sentence and status.
+    """
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import Response
 
-    def said(request: Request, body: bytes) -> Answer:
+    def respond(request: Request, body: bytes) -> PageResponse:
         try:
-            return answer(request, body)
-        except Refused as refused:
-            return Answer(refused.status, refused.sentence, "text/plain")
+            return handler(request, body)
+        except RequestRefused as refusal:
+            return PageResponse(refusal.status, refusal.sentence, "text/plain")
         except (OSError, sqlite3.OperationalError, DamagedRun) as error:
-            return Answer(503, f"{error}.", "text/plain")
+            return PageResponse(503, f"{error}.", "text/plain")
 
     async def endpoint(request: Request) -> Response:
-        found = await run_in_threadpool(said, request, await request.body())
-        return Response(found.body, found.status, dict(found.headers), found.kind)
+        response = await run_in_threadpool(respond, request, await request.body())
+        return Response(response.body, response.status, dict(response.headers), response.kind)
 
     return endpoint
-
-
-def _json(value: Any) -> Answer:
-    from qdkit.plain import to_json
-
-    return Answer(200, to_json(value), "application/json")

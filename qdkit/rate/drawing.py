@@ -1,4 +1,7 @@
-"""The pictures of the page: of candidates, and of the map as it is now. They are drawn one at a time, and kept."""
+"""The pictures of the page: of candidates, and of the current map.
+
+They are drawn one at a time, and cached.
+"""
 
 from __future__ import annotations
 
@@ -8,67 +11,74 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
-from qdkit.rate.asked import Refused
-from qdkit.rate.look import png, saved
-from qdkit.seen import Seen
+from qdkit.rate.genome_view import figure_png, genome_png
+from qdkit.rate.sealed_questions import RequestRefused
+from qdkit.runs.view import RunView
 
-KEPT = 1024  # pictures of candidates
-PATIENCE = 30.0  # seconds for a picture
+_CACHE_SIZE = 1024  # pictures of candidates
+_TIMEOUT = 30.0  # seconds for a picture
 
 
-class Drawing:
-    """Draws what `seen()` gives. What is not drawn raises Refused: by a domain that cannot, too slowly, at the end."""
+class Renderer:
+    """Draws the run or search that `view` returns.
 
-    def __init__(self, seen: Callable[[], Seen]):
-        self._seen, self._lock = seen, threading.Lock()
-        self._at = ThreadPoolExecutor(1, "drawing")  # its futures keep whatever a domain's draw raises
-        self._map: tuple[int, bytes] | None = None
-        self.candidate = lru_cache(KEPT)(self._candidate)
+    Methods raise RequestRefused where the domain's drawing fails or takes too long, and after
+    `stop`.
+    """
+
+    def __init__(self, view: Callable[[], RunView]):
+        self._view, self._lock = view, threading.Lock()
+        # Its futures catch any exception of a domain's `draw`.
+        self._executor = ThreadPoolExecutor(1, "drawing")
+        self._map: tuple[int, bytes] | None = None  # the number of commits, and the PNG
+        self.candidate = lru_cache(_CACHE_SIZE)(self._candidate)
 
     def _candidate(self, id: int) -> bytes:
-        """The picture of a candidate."""
-        seen = self._seen()
-        return self._drawn(png, seen.genome(id), getattr(seen, "domain", None))
+        """Returns the picture of a candidate as a PNG."""
+        view = self._view()
+        return self._draw(genome_png, view.genome(id), getattr(view, "domain", None))
 
     def map(self) -> bytes:
-        """The map, drawn again where there are new candidates."""
-        seen = self._seen()
-        version = len(seen.commits)
+        """Returns the map as a PNG, drawn again where there are new candidates."""
+        view = self._view()
+        version = len(view.commits)
         with self._lock:
-            known = self._map
-        if known is None or known[0] != version:
-            known = version, self._drawn(_map, seen)
+            cached = self._map
+        if cached is None or cached[0] != version:
+            cached = version, self._draw(_map_png, view)
             with self._lock:
-                self._map = known
-        return known[1]
+                self._map = cached
+        return cached[1]
 
     def stop(self) -> None:
-        """Draws nothing more, so that nobody is left waiting."""
-        self._at.shutdown(wait=False, cancel_futures=True)
+        """Cancels pending pictures, so that no request waits for one."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _drawn(self, draw: Callable[..., bytes], *of: Any) -> bytes:
+    def _draw(self, draw: Callable[..., bytes], *arguments: Any) -> bytes:
+        """Returns `draw(*arguments)`, from the drawing thread."""
         try:
-            future = self._at.submit(draw, *of)
-            error = future.exception(PATIENCE)
+            future = self._executor.submit(draw, *arguments)
+            error = future.exception(_TIMEOUT)
         except (CancelledError, RuntimeError):
-            raise Refused(503, "the page is closing") from None
+            raise RequestRefused(503, "the page is closing") from None
         except TimeoutError:
-            raise Refused(504, "the picture took too long") from None
+            raise RequestRefused(504, "the picture took too long") from None
         if error is not None:
-            raise Refused(404, f"not drawn: {type(error).__name__}")
+            raise RequestRefused(404, f"not drawn: {type(error).__name__}")
         return future.result()
 
 
-def _map(seen: Seen) -> bytes:
-    """The map as a PNG; of an archive that has none, its elites as lines."""
+def _map_png(view: RunView) -> bytes:
+    """Returns the map as a PNG; for an archive without a map, its elites as lines."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from qdkit.viz.lines import parallel
-    from qdkit.viz.look import geometry
-    from qdkit.viz.maps import heatmap, mapped
+    from qdkit.viz.heatmaps import has_map, heatmap
+    from qdkit.viz.parallel_axes import parallel
+    from qdkit.viz.style import geometry
 
     figure = Figure((4.2, 3.6), 150, layout="constrained")
     FigureCanvasAgg(figure)
-    (heatmap if mapped(geometry(seen)) else parallel)(seen, figure.add_subplot())
-    return saved(figure)
+    draw = heatmap if has_map(geometry(view)) else parallel
+    draw(view, figure.add_subplot())
+    return figure_png(figure)

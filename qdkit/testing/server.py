@@ -1,13 +1,14 @@
-"""A model server on the loopback, for tests, tutorials and benchmarks without a key or a network.
+"""A local model server, for tests, tutorials and benchmarks without a key or a network.
 
-It speaks what qdkit asks of an OpenAI-compatible server: `/v1/chat/completions`, `/v1/embeddings` and
-`/v1/models`. What it answers is a script, a function of the request, or a small change to the prompt:
+It serves the part of the OpenAI protocol that qdkit uses: `/v1/chat/completions`,
+`/v1/embeddings` and `/v1/models`. Its answers come from a list or from a function of the request;
+by default an answer is the prompt with a small change:
 
     with ModelServer(["a first answer", FAULTS["broken"], "a second"]) as server:
         LLM("any-model", base_url=server.url).ask("hello")
 
-In a process of its own: `python -m qdkit.testing.server --latency 1.0` prints its URL, and tells at `/log` what
-it was asked when.
+`python -m qdkit.testing.server --latency 1.0` runs a server in a process of its own. It prints its
+URL, and serves the times of all requests at `/log`.
 """
 
 from __future__ import annotations
@@ -27,17 +28,27 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-from qdkit.testing.replies import Hang, Raw, Reply, Said, completion, embeddings, mutated
+from qdkit.testing.replies import (
+    ChatReply,
+    Hang,
+    Raw,
+    ScriptedReply,
+    chat_completion,
+    default_answer,
+    embeddings,
+)
 
-Latency = float | Callable[[Mapping[str, Any]], float]
+_Latency = float | Callable[[Mapping[str, Any]], float]
+_ReplyFunction = Callable[[Mapping[str, Any]], ScriptedReply]
 
 
 @dataclass
 class Exchange:
-    """One request as it arrived, and what became of it.
+    """One request and the status of its answer.
 
+    key: the `authorization` header.
     arrived, answered: `time.monotonic()` seconds; `answered` is nan until the answer begins.
-    status: of HTTP; 0 where there was no answer.
+    status: the HTTP status; 0 where there was no answer.
     """
 
     path: str
@@ -49,19 +60,19 @@ class Exchange:
 
 
 class ModelServer:
-    """Answers on a loopback port from the moment it is made until `close`, or within a `with`.
+    """A server on a loopback port, from its construction to `close` or the end of a `with` block.
 
-    says: a sequence of things to say, one a chat request, then the default; or a function of the
-      request's body that returns one (and may be called by several threads at once).
+    says: a sequence of answers, one for each chat request, followed by the default answer; or a
+      function of the request's body that returns an answer (several threads may call it at once).
     latency: seconds before each answer, or a function of the request's body; see `heavy_tail`.
-    models: what `/v1/models` lists; any model may be asked.
+    models: the names that `/v1/models` lists; requests may name any model.
     log: every request, in the order of arrival.
     """
 
     def __init__(
         self,
-        says: Sequence[Said] | Callable[[Mapping[str, Any]], Said] = mutated,
-        latency: Latency = 0.0,
+        says: Sequence[ScriptedReply] | _ReplyFunction = default_answer,
+        latency: _Latency = 0.0,
         models: Sequence[str] = ("test-model",),
         port: int = 0,
     ) -> None:
@@ -69,37 +80,42 @@ class ModelServer:
         self.log: list[Exchange] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._spoken = 0
+        self._chat_requests = 0
         self._http = _Http(("127.0.0.1", port), self)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        """The address to hand to a client as `base_url`."""
+        """The address of the server, the `base_url` of a client."""
         return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
-    def say(self, path: str, body: Mapping[str, Any]) -> Raw | Hang:
-        """What the next request to `path` is told."""
+    def respond(self, path: str, body: Mapping[str, Any]) -> Raw | Hang:
+        """Returns the response to the next request to `path`."""
         if path == "/v1/models":
-            return _json({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
+            models = [{"id": name, "object": "model"} for name in self.models]
+            return _json({"object": "list", "data": models})
         if path == "/log":
-            return _json([{k: v for k, v in vars(x).items() if k not in ("body", "key")} for x in [*self.log]])
+            times = [vars(exchange).copy() for exchange in [*self.log]]
+            for fields in times:
+                del fields["body"], fields["key"]
+            return _json(times)
         if path == "/v1/embeddings":
             return _json(embeddings(body))
         if path != "/v1/chat/completions":
             return Raw(404, '{"error": {"message": "no such path"}}')
-        said = self._next(body)
-        if isinstance(said, str):
-            said = Reply(said)
-        return _json(completion(body, said)) if isinstance(said, Reply) else said
+        reply = self._next_reply(body)
+        if isinstance(reply, str):
+            reply = ChatReply(reply)
+        return _json(chat_completion(body, reply)) if isinstance(reply, ChatReply) else reply
 
-    def _next(self, body: Mapping[str, Any]) -> Said:
+    def _next_reply(self, body: Mapping[str, Any]) -> ScriptedReply:
         if callable(self.says):
             return self.says(body)
         with self._lock:
-            number, self._spoken = self._spoken, self._spoken + 1
-        return self.says[number] if number < len(self.says) else mutated(body)
+            number = self._chat_requests
+            self._chat_requests += 1
+        return self.says[number] if number < len(self.says) else default_answer(body)
 
     def close(self) -> None:
         """Ends every connection and frees the port."""
@@ -112,19 +128,24 @@ class ModelServer:
     def __enter__(self) -> ModelServer:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def heavy_tail(base: float, mean: float, seed: int = 0) -> Callable[[Mapping[str, Any]], float]:
-    """Latencies of `base` seconds and an exponential tail; the n-th request of equal bodies always waits alike."""
-    seen: dict[str, int] = {}
+    """Returns a latency function: `base` seconds plus an exponential wait with this mean.
+
+    The n-th of several requests with the same body always waits equally long.
+    """
+    counts: dict[str, int] = {}
     lock = threading.Lock()
 
     def latency(body: Mapping[str, Any]) -> float:
         text = json.dumps(body, sort_keys=True)
         with lock:
-            seen[text] = count = seen.get(text, 0) + 1
+            counts[text] = count = counts.get(text, 0) + 1
         return base + random.Random(f"{seed} {count} {text}").expovariate(1 / mean)
 
     return latency
@@ -157,12 +178,13 @@ class _Http(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # a client that has gone is no error of the server
+        # A client that has disconnected is no error of the server.
+        if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # connections are kept
+    protocol_version = "HTTP/1.1"  # keeps connections open
     disable_nagle_algorithm = True  # with `wbufsize`: 2 ms a call, and 50 ms without
     wbufsize = -1
     server: _Http
@@ -175,50 +197,58 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, body: Mapping[str, Any]) -> None:
         owner = self.server.owner
-        exchange = Exchange(self.path, body, self.headers.get("authorization", ""), time.monotonic())
+        exchange = Exchange(
+            self.path, body, self.headers.get("authorization", ""), time.monotonic()
+        )
         owner.log.append(exchange)
-        said = owner.say(self.path, body)
+        response = owner.respond(self.path, body)
         seconds = owner.latency(body) if callable(owner.latency) else owner.latency
         if seconds > 0 and self.path not in ("/v1/models", "/log"):
             owner.closing.wait(seconds)
-        if isinstance(said, Hang):
-            owner.closing.wait(min(said.seconds, threading.TIMEOUT_MAX))
+        if isinstance(response, Hang):
+            owner.closing.wait(min(response.seconds, threading.TIMEOUT_MAX))
             self._reset()
             return
-        exchange.answered, exchange.status = time.monotonic(), said.status
-        self._write(said)
+        exchange.answered, exchange.status = time.monotonic(), response.status
+        self._write(response)
 
-    def _write(self, said: Raw) -> None:
-        data = said.body.encode()
-        self.send_response(said.status)
-        for name, value in {"content-type": said.type, "content-length": str(len(data)), **said.headers}.items():
+    def _write(self, response: Raw) -> None:
+        body = response.body
+        data = body.encode() if isinstance(body, str) else body
+        headers = {"content-type": response.type, "content-length": str(len(data))}
+        self.send_response(response.status)
+        for name, value in {**headers, **response.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data[: round(len(data) * said.sent)])
-        self.close_connection = said.sent < 1
+        self.wfile.write(data[: round(len(data) * response.sent)])
+        self.close_connection = response.sent < 1
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing: `ModelServer.log` holds it."""
+        """Prints nothing, as `ModelServer.log` holds the requests."""
 
 
-def main() -> None:
+def _main() -> None:
     """Serves until interrupted; prints the URL on the first line."""
-    parser = argparse.ArgumentParser(prog="python -m qdkit.testing.server", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m qdkit.testing.server", description=_main.__doc__
+    )
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
-    parser.add_argument("--tail", type=float, default=0.0, help="mean of an exponential wait on top, seconds")
+    parser.add_argument(
+        "--tail", type=float, default=0.0, help="mean of an exponential wait on top, seconds"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the tail")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    asked = parser.parse_args()
-    latency = heavy_tail(asked.latency, asked.tail, asked.seed) if asked.tail else asked.latency
-    with ModelServer(latency=latency, port=asked.port) as server:
+    args = parser.parse_args()
+    latency = heavy_tail(args.latency, args.tail, args.seed) if args.tail else args.latency
+    with ModelServer(latency=latency, port=args.port) as server:
         print(server.url, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 
 
 if __name__ == "__main__":
-    main()
+    _main()

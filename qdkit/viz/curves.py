@@ -1,4 +1,4 @@
-"""The search in numbers: how it went, and how good its elites are."""
+"""The course of a search and the distribution of its objectives, as curves and histograms."""
 
 from __future__ import annotations
 
@@ -7,40 +7,61 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qdkit.seen import Seen
-from qdkit.viz.colour import COLOURS, colours
-from qdkit.viz.look import LINE, champions, new_figure, note, number, objectives, panel, styled, tidy
+from qdkit.runs.view import RunView
+from qdkit.viz.colour import DEFAULT_COLOUR_MAP, colour_map
+from qdkit.viz.style import (
+    LINE,
+    best_per_cell,
+    format_number,
+    new_figure,
+    note,
+    objectives,
+    panel,
+    styled,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
-MEASURES = {"coverage": "coverage", "qd_score": "QD score", "best": "best objective"}  # of how far a search got
-CURVES = {**MEASURES, "best": "best", "parents": "effective parents"}  # short: their last value stands beside
+# The titles of the measures of a search's progress.
+MEASURE_TITLES = {"coverage": "coverage", "qd_score": "QD score", "best": "best objective"}
+# Short titles, as the last value is written beside them.
+_CURVES = {**MEASURE_TITLES, "best": "best", "parents": "effective parents"}
 
 
 @styled
-def progress(seen: Seen, axes: Sequence[Axes] | None = None) -> FigureBase:
-    """Coverage, QD score, best objective and effective number of parents over the evaluations; returns their figure.
+def progress(view: RunView, axes: Sequence[Axes] | None = None) -> FigureBase:
+    """Draws coverage, QD score, best objective and effective number of parents over evaluations.
 
-    axes: four to draw on. Reads `seen.history`. Beside the name of each stands its last value. Where
-    the number of parents falls to a few, the search has become a hill climber (see `qdkit.parents`).
+    Returns the figure.
+
+    axes: four axes to draw on.
+
+    Reads `view.history`. The last value is written beside the name of each measure. Where the
+    number of parents falls to a few, the search has become a hill climber (see
+    `qdkit.selection.parents`).
     """
-    axes = list(new_figure(11, 2.4).subplots(1, len(CURVES))) if axes is None else list(axes)
-    if len(axes) != len(CURVES):
-        raise ValueError(f"progress draws on {len(CURVES)} axes ({', '.join(CURVES)}), not {len(axes)}")
-    history = getattr(seen, "history", None) or {}
-    for ax, (name, title) in zip(axes, CURVES.items(), strict=True):
+    axes = list(new_figure(11, 2.4).subplots(1, len(_CURVES))) if axes is None else list(axes)
+    if len(axes) != len(_CURVES):
+        raise ValueError(
+            f"progress draws on {len(_CURVES)} axes ({', '.join(_CURVES)}), not {len(axes)}"
+        )
+    history = getattr(view, "history", None) or {}
+    for ax, (name, title) in zip(axes, _CURVES.items(), strict=True):
         _curve(ax, history, name, title)
     return axes[0].figure
 
 
 def _curve(ax: Axes, history: Mapping[str, Any], name: str, title: str) -> None:
-    """One number over the evaluations; a gap where it is not finite."""
+    """Draws one measure over the evaluations, with a gap where it is not finite."""
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    evaluations, found = (np.asarray(history.get(key, ()), np.float64) for key in ("evaluations", name))
-    known = np.isfinite(found)
+    evaluations, values = (
+        np.asarray(history.get(key, ()), np.float64) for key in ("evaluations", name)
+    )
+    known = np.isfinite(values)
     tidy(ax)
     ax.set_title(title, loc="left")
     ax.set_xlabel("evaluations")
@@ -48,9 +69,11 @@ def _curve(ax: Axes, history: Mapping[str, Any], name: str, title: str) -> None:
         ax.set(xticks=[], yticks=[])
         return note(ax, "no history")
     last = np.flatnonzero(known)[-1]
-    ax.plot(evaluations, np.where(known, found, np.nan), color=LINE, linewidth=1.4, solid_capstyle="round")
-    ax.plot(evaluations[last], found[last], "o", color=LINE, markersize=3.5)
-    ax.set_title(f"{found[last]:.1%}" if name == "coverage" else number(found[last]), loc="right", color=LINE)
+    drawn = np.where(known, values, np.nan)
+    ax.plot(evaluations, drawn, color=LINE, linewidth=1.4, solid_capstyle="round")
+    ax.plot(evaluations[last], values[last], "o", color=LINE, markersize=3.5)
+    text = f"{values[last]:.1%}" if name == "coverage" else format_number(values[last])
+    ax.set_title(text, loc="right", color=LINE)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(4))
     ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
@@ -60,53 +83,59 @@ def _curve(ax: Axes, history: Mapping[str, Any], name: str, title: str) -> None:
 
 
 @styled
-def histogram(seen: Seen, ax: Axes | None = None) -> Axes:
-    """How many elites have which objective, in the colours of `heatmap`."""
+def histogram(view: RunView, ax: Axes | None = None) -> Axes:
+    """Draws a histogram of the elites' objectives, in the colours of `heatmap`."""
     ax = panel(ax, 4, 2.6)
-    found = _finite(seen)
+    values = _finite_objectives(view)
     tidy(ax)
     ax.set_title("elites by objective", loc="left")
     ax.set_xlabel("objective")
-    if not len(found):
+    if not len(values):
         ax.set(xticks=[], yticks=[])
         note(ax, "no elites yet")
         return ax
-    bins = int(np.clip(np.sqrt(len(found)), 5, 40))
-    # Objectives that differ in their last digits alone cannot be told apart by bins: they share a wider range.
-    slack = 1e-9 * max(abs(found[0]), abs(found[-1]), 1e-9)
-    ends = (found[0], found[-1]) if found[-1] - found[0] > slack else (found[0] - 50 * slack, found[-1] + 50 * slack)
-    _, edges, bars = ax.hist(found, bins=bins, range=ends, edgecolor="white", linewidth=0.4)
-    middles = (edges[:-1] + edges[1:]) / 2
+    bins = int(np.clip(np.sqrt(len(values)), 5, 40))
+    # Bins cannot separate objectives that differ in their last digits alone: the range is widened.
+    low, high = values[0], values[-1]
+    slack = 1e-9 * max(abs(low), abs(high), 1e-9)
+    ends = (low, high) if high - low > slack else (low - 50 * slack, high + 50 * slack)
+    _, edges, bars = ax.hist(values, bins=bins, range=ends, edgecolor="white", linewidth=0.4)
+    middles, extent = (edges[:-1] + edges[1:]) / 2, edges[-1] - edges[0]
     for bar, middle in zip(bars, middles, strict=True):  # type: ignore[arg-type]
-        bar.set_facecolor(colours(COLOURS)((middle - edges[0]) / (edges[-1] - edges[0])))
+        bar.set_facecolor(colour_map(DEFAULT_COLOUR_MAP)((middle - edges[0]) / extent))
     _count_axis(ax)
     return ax
 
 
 @styled
-def profile(seen: Seen, ax: Axes | None = None) -> Axes:
-    """How many elites have at least a given objective: the higher and the farther right the curve, the better."""
+def profile(view: RunView, ax: Axes | None = None) -> Axes:
+    """Draws how many elites have at least a given objective.
+
+    The higher and the farther right the curve, the better.
+    """
     ax = panel(ax, 4, 2.6)
-    found = _finite(seen)
+    values = _finite_objectives(view)
     tidy(ax)
     ax.set_title("elites at or above", loc="left")
     ax.set_xlabel("objective")
-    if not len(found):
+    if not len(values):
         ax.set(xticks=[], yticks=[])
         note(ax, "no elites yet")
         return ax
-    ax.step([*found, found[-1]], [*range(len(found), 0, -1), 0], where="pre", color=LINE, linewidth=1.4)
+    counts = [*range(len(values), 0, -1), 0]
+    ax.step([*values, values[-1]], counts, where="pre", color=LINE, linewidth=1.4)
     _count_axis(ax)
     return ax
 
 
-def _finite(seen: Seen) -> np.ndarray:
-    """float64, sorted: the objectives of the elites."""
-    found = objectives(champions(seen))
-    return np.sort(found[np.isfinite(found)])
+def _finite_objectives(view: RunView) -> np.ndarray:
+    """Returns the objectives of the elites, float64, sorted."""
+    values = objectives(best_per_cell(view))
+    return np.sort(values[np.isfinite(values)])
 
 
 def _count_axis(ax: Axes) -> None:
+    """Sets the ticks of an axis that counts elites from 0."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(4))

@@ -1,4 +1,4 @@
-"""A map of texts as a table that can be read in a terminal."""
+"""A map of texts as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -7,55 +7,70 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qdkit.plain import visible
-from qdkit.seen import Seen
+from qdkit.core.jsonable import terminal_safe
+from qdkit.runs.view import RunView
+from qdkit.viz.style import axis_labels
 
-MOST = 40  # elites; a longer table is not read
-LONGEST = 160  # characters of a text
+_MOST = 40  # elites; a longer table is too long to read
+_LONGEST = 160  # characters of a text
 
 
-def texts(seen: Seen) -> Any:
-    """The elites that are texts as a `rich` table, the best of each cell in order, and who judged them.
+def texts(view: RunView) -> Any:
+    """Returns the elites that are texts as a `rich` table, with their judges.
 
-    Its lines are shown between slashes, as verse is quoted. None where there are too many, or no texts.
+    The table has the best of each cell, in order. Lines are separated by slashes, as in quoted
+    verse. Returns None where there are too many elites, or where they are not texts.
     """
     from rich.table import Table
     from rich.text import Text
 
-    if seen.ledger.about["genome"]["kind"] != "text":  # nor has a compiled run rows of its candidates
+    # a compiled run has no rows of its candidates, and its genomes are not texts
+    if view.ledger.about["genome"]["kind"] != "text":
         return None
-    elites = seen.elites
+    elites = view.elites
     best = slice(None, None, elites.depth)
-    pool = seen.ledger.take(elites.payload["id"][best][elites.objective[best] > -math.inf])
-    if not 0 < len(pool) <= MOST:
+    pool = view.ledger.take(elites.payload["id"][best][elites.objective[best] > -math.inf])
+    if not 0 < len(pool) <= _MOST:
         return None
-    names = getattr(seen.archive, "names", ()) or [f"axis {i}" for i in range(pool.descriptor.shape[1])]
-    table = Table(*names, "objective", "text", box=None, pad_edge=False, caption=judged(pool.notes))
+    names = getattr(view.archive, "names", ()) or [
+        f"axis {i}" for i in range(pool.descriptor.shape[1])
+    ]
+    table = Table(
+        *names, "objective", "text", box=None, pad_edge=False, caption=judged(pool.notes)
+    )
     for elite in pool:
-        place = [_place(seen.archive, axis, value) for axis, value in enumerate(elite.descriptor)]
-        table.add_row(*place, f"{elite.objective:.4g}", Text(visible(_quoted(elite.genome))))
+        cells = [_format(view.archive, axis, value) for axis, value in enumerate(elite.descriptor)]
+        text = Text(terminal_safe(_on_one_line(elite.genome)))
+        table.add_row(*cells, f"{elite.objective:.4g}", text)
     return table
 
 
-def _place(archive: Any, axis: int, value: float) -> str:
-    labels = archive.labels(axis) if hasattr(archive, "labels") else None
+def _format(archive: Any, axis: int, value: float) -> str:
+    """Returns one entry of a descriptor as text: its label, or the number."""
+    labels = axis_labels(archive, axis)
     return labels[int(value)] if labels and math.isfinite(value) else f"{value:.4g}"
 
 
-def _quoted(text: str) -> str:
-    """The lines between slashes, the end left out where it is long."""
+def _on_one_line(text: str) -> str:
+    """Returns the lines of a text with slashes between them, cut where it is long."""
     line = " / ".join(part.strip() for part in text.splitlines() if part.strip())
-    return line if len(line) <= LONGEST else line[: LONGEST - 2].rstrip() + " …"
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 2].rstrip() + " …"
 
 
 def judged(notes: Sequence[Mapping[str, Any]]) -> Any:
-    """Who judged what, of all elites: "quality by mark (25), tone by label of MODEL (24) and by tone (1)"; or None."""
+    """Returns a line that lists the judges of the elites and how many each judged; None for none.
+
+    Such as "judged: quality by mark (25), tone by label of MODEL (24) and by tone (1)".
+    """
     from rich.text import Text
 
-    who: dict[str, Counter[str]] = {}
+    judges: dict[str, Counter[str]] = {}
     for note in notes:
-        for name, told in note.get("judged", {}).items():
-            by = " of ".join(str(told[part]) for part in ("by", "model") if told.get(part))
-            who.setdefault(name, Counter())[by] += 1
-    said = [f"{name} by " + " and by ".join(f"{by} ({n})" for by, n in c.most_common()) for name, c in who.items()]
-    return Text(visible(f"judged: {', '.join(said)}")) if said else None
+        for name, judge in note.get("judged", {}).items():
+            by = " of ".join(str(judge[part]) for part in ("by", "model") if judge.get(part))
+            judges.setdefault(name, Counter())[by] += 1
+    parts = [
+        f"{name} by " + " and by ".join(f"{by} ({n})" for by, n in counts.most_common())
+        for name, counts in judges.items()
+    ]
+    return Text(terminal_safe(f"judged: {', '.join(parts)}")) if parts else None

@@ -1,7 +1,8 @@
-"""One search by qdkit, in a process of its own, to be measured from outside; prints what it cost as JSON.
+"""Runs one search by qdkit in a process of its own, and prints its cost as JSON.
 
-Texts are orders of twelve numbers, which a model changes by swapping two; the more pairs stand in order the
-better, and the first and the last number are the descriptor. So the evaluation costs nothing worth measuring.
+Texts are orders of twelve numbers, which a model changes by swapping two; the more pairs stand in
+order the better, and the first and the last number are the descriptor. So the evaluation costs
+nothing worth measuring.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ NUMBERS = 12
 
 
 def memory(name: str) -> float:
-    """MB of `VmRSS` (now) or `VmHWM` (the most there was)."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    """Returns MB of `VmRSS` (now) or `VmHWM` (the most so far)."""
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(name)
+    )
     return int(line.split()[1]) / 1024
 
 
 def bare() -> dict[str, float]:
-    """What jax takes by itself, once it has computed something."""
+    """Returns the memory of jax by itself, after one computation."""
     import jax
     import jax.numpy as jnp
 
@@ -32,15 +37,17 @@ def bare() -> dict[str, float]:
     return {"memory": memory("VmRSS")}
 
 
-def search(url: str | None, in_flight: int, ahead: int, seed: int, run: str | None, resume: bool = False):
-    """The search; a plain function answers at once where there is no `url`."""
+def search(
+    url: str | None, in_flight: int, ahead: int, seed: int, run: str | None, resume: bool = False
+):
+    """Returns the search; a plain function answers at once if there is no `url`."""
     import jax
     import numpy as np
 
     import qdkit
     from qdkit.archives import Grid
     from qdkit.operators import Rewrite
-    from qdkit.testing.replies import mutated
+    from qdkit.testing.replies import default_answer
 
     @dataclass(frozen=True)
     class Orders:
@@ -56,7 +63,7 @@ def search(url: str | None, in_flight: int, ahead: int, seed: int, run: str | No
             )
 
     class Draft(qdkit.Operator):
-        """Rewrites, with a number from the key in the prompt: the model answers the same question alike."""
+        """Rewrites with a number from the key in the prompt, so that all questions differ."""
 
         name = "draft"
 
@@ -65,26 +72,38 @@ def search(url: str | None, in_flight: int, ahead: int, seed: int, run: str | No
 
         def propose(self, key, context, n):
             number = int(np.asarray(jax.random.key_data(key))[-1])
-            return Rewrite(self.ask, f"Draft {number} of:\n\n{{genome}}", self.name).propose(key, context, n)
+            return Rewrite(self.ask, f"Draft {number} of:\n\n{{genome}}", self.name).propose(
+                key, context, n
+            )
 
     def swapped(prompt: str) -> str:
-        return mutated({"messages": [{"role": "user", "content": prompt}]})
+        return default_answer({"messages": [{"role": "user", "content": prompt}]})
 
     ask = qdkit.LLM("any", base_url=url, prices={"any": (1.0, 1.0)}) if url else swapped
     grid = Grid((NUMBERS, NUMBERS), ((0, NUMBERS), (0, NUMBERS)))
+    workers = qdkit.Workers(in_flight=in_flight, ahead=ahead)
+    if resume:
+        return qdkit.Search.resume(
+            run, Orders(), grid, Draft(ask), batch=1, seed=seed, workers=workers
+        )
     return qdkit.Search(
-        Orders(), grid, Draft(ask), batch=1, seed=seed, in_flight=in_flight, ahead=ahead, run=run, resume=resume
+        Orders(), grid, Draft(ask), batch=1, seed=seed, workers=workers, folder=run
     )
 
 
 def scores(n: int, aheads: list[int], seeds: list[int]) -> dict[str, list[float]]:
-    """QD scores after `n` candidates, one for each seed, by `ahead`; they do not depend on who answers how soon."""
+    """Returns QD scores after `n` candidates, one for each seed, by `ahead`.
+
+    They do not depend on who answers how soon.
+    """
     made = lambda ahead, seed: search(None, 16, ahead, seed, None).run(n, progress=False)
-    return {str(ahead): [made(ahead, seed).commits[-1].qd_score for seed in seeds] for ahead in aheads}
+    return {
+        str(ahead): [made(ahead, seed).commits[-1].qd_score for seed in seeds] for ahead in aheads
+    }
 
 
 def opened(run: str) -> dict[str, float]:
-    """CPU-seconds to read the run and to make it again from its ledger, ready to go on."""
+    """Returns CPU-seconds to read the run and to make it again from its ledger, ready to go on."""
     import jax.numpy  # noqa: F401 - the start of jax is no part of it
 
     since = time.process_time()
@@ -93,13 +112,15 @@ def opened(run: str) -> dict[str, float]:
 
 
 def main(n: int, every: int = 0, **settings) -> dict[str, object]:
-    """Makes `n` candidates. `cpu` is of the process, in all threads, from the first candidate that a model made.
+    """Makes `n` candidates.
+
+    `cpu` is of the process, in all threads, from the first candidate that a model made.
 
     marks: CPU-seconds up to every `every`-th candidate. whole: with the start of Python and jax.
     """
     made = search(**settings)
     steps = made.steps(n)
-    for _ in range(len(made._seeds.genome) + 1):
+    for _ in range(made._loop.founding + 1):
         next(steps)
     first = len(made.commits)
     since, marks = time.process_time(), []

@@ -1,4 +1,7 @@
-"""A model server that answers with a small program, each time another, as OpenEvolve and ShinkaEvolve read it."""
+"""A model server that answers with another small program each time.
+
+OpenEvolve and ShinkaEvolve can read its answers.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ def value():
 
 if __name__ == "__main__":
     numbers = itertools.count()
-    with ModelServer(lambda body: PROGRAM.format(number=next(numbers)), latency=float(sys.argv[1])) as server:
+    with ModelServer(
+        lambda body: PROGRAM.format(number=next(numbers)), latency=float(sys.argv[1])
+    ) as server:
         print(server.url, flush=True)
         threading.Event().wait()

@@ -20,14 +20,19 @@ parser.add_argument("--results_dir")
 asked = parser.parse_args()
 os.makedirs(asked.results_dir, exist_ok=True)
 score = float(len(open(asked.program_path).read()))
-json.dump({"correct": True, "error": None}, open(os.path.join(asked.results_dir, "correct.json"), "w"))
+folder = asked.results_dir
+json.dump({"correct": True, "error": None}, open(os.path.join(folder, "correct.json"), "w"))
 found = {"combined_score": score, "public": {}, "private": {}}
-json.dump(found, open(os.path.join(asked.results_dir, "metrics.json"), "w"))
+json.dump(found, open(os.path.join(folder, "metrics.json"), "w"))
 """
 
 
 def main(url: str, in_flight: int, n: int) -> dict[str, float]:
-    """`n` generations, with as many proposals and evaluations at a time as calls in flight."""
+    """Runs `n` generations, with as many proposals and evaluations at a time as calls in flight.
+
+    The runner lowers both to what the number of cores allows; without `verbose` it does not say
+    so.
+    """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "first.py").write_text(FIRST)

@@ -2,10 +2,11 @@
 
     python results/human_feedback/load.py
 
-Ten raters, a thread each, answer triplets about arms as fast as the page lets them, which no person does. The page
-runs in a process of its own, `qdkit rate`. In one setting it is killed (kill -9) when half of the answers are given,
-and started again; the raters then say their last answer once more, as a browser does. Everything that was
-acknowledged must be in the store, once. `--quick` makes short runs, and writes nothing.
+Ten raters, a thread each, answer triplets about arms as fast as the page lets them, which no
+person does. The page runs in a process of its own, `qdkit rate`. In one setting it is killed (kill
+-9) when half of the answers are given, and started again; the raters then say their last answer
+once more, as a browser does. Everything that was acknowledged must be in the store, once.
+`--quick` makes short runs, and writes nothing.
 """
 
 from __future__ import annotations
@@ -34,22 +35,27 @@ from urllib.parse import urlencode, urlsplit
 import qdkit
 from qdkit.archives import Grid
 from qdkit.domains import Arm
-from qdkit.judgements import Judgements
-from qdkit.operators import Line
+from qdkit.operators import IsoLine
+from qdkit.runs.judgements import Judgements
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 RATERS = [f"r{i}" for i in range(10)]
 SETTINGS = {
     "answers alone": {"each": 100, "pictures": False, "kill": False},
-    "with the three pictures and the map, as browsers ask for them": {"each": 15, "pictures": True, "kill": False},
+    "with the three pictures and the map, as browsers ask for them": {
+        "each": 15,
+        "pictures": True,
+        "kill": False,
+    },
     "answers alone, killed and started again": {"each": 100, "pictures": False, "kill": True},
 }
 REPEATS = 3
 
 
 class Measured(NamedTuple):
-    """One run: answers a second; the median and the longest time in ms of a reply with the next question; of the
-    pictures of a question; CPU of the page in ms an answer; how many were acknowledged, stored and lost."""
+    """One run: answers a second; the median and the longest time in ms of a reply with the next
+    question; of the pictures of a question; CPU of the page in ms an answer; how many were
+    acknowledged, stored and lost."""
 
     rate: float
     median: float
@@ -62,7 +68,7 @@ class Measured(NamedTuple):
 
 
 class Server:
-    """`qdkit rate` in a process of its own, which can be killed and started again at the same port."""
+    """`qdkit rate` in a process of its own, which can be killed and restarted at the same port."""
 
     def __init__(self, run: Path):
         with socket.socket() as free:
@@ -73,7 +79,17 @@ class Server:
 
     def start(self) -> None:
         """Starts it, and waits for its links."""
-        command = [sys.executable, "-m", "qdkit", "rate", str(self.run), "--port", str(self.port), "--rater", *RATERS]
+        command = [
+            sys.executable,
+            "-m",
+            "qdkit",
+            "rate",
+            str(self.run),
+            "--port",
+            str(self.port),
+            "--rater",
+            *RATERS,
+        ]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
         lines = [self.process.stdout.readline() for _ in RATERS]  # type: ignore[union-attr]
@@ -81,19 +97,21 @@ class Server:
         self.began = self.used()
 
     def used(self) -> float:
-        """CPU-seconds of the process so far."""
-        ticks = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        """Returns CPU-seconds of the process so far."""
+        ticks = (
+            Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        )
         return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kills the process with SIGKILL."""
         self.cpu += self.used() - self.began
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 class Rater:
-    """Somebody who answers the questions of a link."""
+    """A rater who answers the questions of a link."""
 
     def __init__(self, link: str, pictures: bool):
         self.at, self.pictures = urlsplit(link), pictures
@@ -104,11 +122,16 @@ class Rater:
         self.page = ""
 
     def asked(self, path: str, body: str | None = None) -> tuple[int, str]:
-        """A request, said again until it is heard."""
-        headers = {"Origin": f"http://{self.at.netloc}", "Content-Type": "application/x-www-form-urlencoded"}
+        """Sends a request, and repeats it until it is answered."""
+        headers = {
+            "Origin": f"http://{self.at.netloc}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
         while True:
             try:
-                self.line = self.line or http.client.HTTPConnection(self.at.hostname or "", self.at.port, timeout=30)
+                self.line = self.line or http.client.HTTPConnection(
+                    self.at.hostname or "", self.at.port, timeout=30
+                )
                 self.line.request("POST" if body else "GET", path, body, headers)
                 answer = self.line.getresponse()
                 said = answer.read()
@@ -131,7 +154,9 @@ class Rater:
                 self.drawn.append(time.perf_counter() - began)
             token = re.findall(r'name="token" value="([^"]+)"', self.page)[0]
             began = time.perf_counter()
-            status, sentence = self.asked(self.at.path + "reply", urlencode({"token": token, "answer": "1"}))
+            status, sentence = self.asked(
+                self.at.path + "reply", urlencode({"token": token, "answer": "1"})
+            )
             assert status == 303, sentence
             self.heard.append(token)
             self.page = self.asked(self.at.path)[1]
@@ -139,7 +164,7 @@ class Rater:
 
 
 def measured(run: Path, each: int, pictures: bool, kill: bool) -> Measured:
-    """One run of all raters at the page of `run`."""
+    """Measures one run of all raters at the page of `run`."""
     store = Judgements(run)
     before = len(store.since(0))
     server = Server(run)
@@ -176,42 +201,49 @@ def measured(run: Path, each: int, pictures: bool, kill: bool) -> Measured:
 
 
 def question(token: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """Of whom and what a token asks: (rater, ids, order), which tells the questions of a rater apart."""
+    """Returns (rater, ids, order) of a token, which tells the questions of a rater apart."""
     _, ids, order, rater, *_ = json.loads(base64.urlsafe_b64decode(token.partition(".")[0]))
     return rater, tuple(ids), tuple(order)
 
 
 def arms(run: Path) -> None:
-    """The run that is judged: 20,000 arms, some 500 elites."""
+    """Returns the run that is judged: 20,000 arms, some 500 elites."""
     domain = Arm()
-    with qdkit.Search(domain, Grid((25, 25), domain.bounds), Line(limits=domain.limits), batch=500, run=run) as search:
+    with qdkit.Search(
+        domain, Grid((25, 25), domain.bounds), IsoLine(limits=domain.limits), batch=500, folder=run
+    ) as search:
         search.run(40, progress=False)
 
 
 def spread(values: list[float], digits: int) -> str:
-    """The median, and the least to the most."""
+    """Returns the median, and the least to the most."""
     if values[0] != values[0]:
         return ""
-    median, least, most = (f"{x:,.{digits}f}" for x in (statistics.median(values), min(values), max(values)))
+    median, least, most = (
+        f"{x:,.{digits}f}" for x in (statistics.median(values), min(values), max(values))
+    )
     return f"{median} ({least} to {most})"
 
 
 def table(found: dict[str, list[Measured]]) -> str:
-    """The table as Markdown."""
+    """Returns the table as Markdown."""
     head = (
-        "| ten raters at once | answers/s | a reply with the next question, median, ms | longest, ms | four pictures, "
+        "| ten raters at once | answers/s | a reply with the next question, median, ms | "
+        "longest, ms | four pictures, median, ms | CPU of the page, ms an answer | acknowledged | "
+        "stored | lost or doubled |\n"
     )
-    head += "median, ms | CPU of the page, ms an answer | acknowledged | stored | lost or doubled |\n"
     lines = [head + "| --- |" + " --- |" * 8]
     for name, runs in found.items():
         columns = [*zip(*runs, strict=True)]
         cells = [spread(list(column), 1) for column in columns[:5]]
-        lines.append(f"| {name} | " + " | ".join([*cells, *(f"{sum(c):,}" for c in columns[5:])]) + " |")
+        lines.append(
+            f"| {name} | " + " | ".join([*cells, *(f"{sum(c):,}" for c in columns[5:])]) + " |"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Everything, one run after the other."""
+    """Makes all runs, one after the other."""
     quick = argparse.ArgumentParser(description=__doc__)
     quick.add_argument("--quick", action="store_true")
     short = quick.parse_args().quick
@@ -227,13 +259,18 @@ def main() -> None:
     print(text)
     if not short:
         machine = (
-            f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+            f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, "
+            f"{os.cpu_count()} cores"
         )
         told = (
-            f"# The page under load\n\nWritten by `load.py` on {date.today()}; no figure here was typed by hand. The "
-            f"median stands before (the least to the most) of {REPEATS} runs; acknowledged, stored and lost are of all "
-            f"runs together. {machine}, shared with others and with the raters.\n\n{text}\n\nThe longest wait over a "
-            "kill is mostly the start of Python, and of the page, in the process that comes after it. No rater is as "
+            f"# The page under load\n\nWritten by `load.py` on {date.today()}; no figure here was "
+            f"typed by hand. The "
+            f"median stands before (the least to the most) of {REPEATS} runs; acknowledged, "
+            f"stored and lost are of all "
+            f"runs together. {machine}, shared with others and with the raters.\n\n{text}\n\nThe "
+            f"longest wait over a "
+            "kill is mostly the start of Python, and of the page, in the process that comes after "
+            "it. No rater is as "
             "fast as these: ten people who take four seconds each give 2.5 answers a second.\n"
         )
         (HERE / "load.md").write_text(told, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Two opposed tastes, and what a search makes of them: writes tastes.md and tastes.png beside this file.
+"""Measures two opposed tastes and searches by them: writes tastes.md and tastes.png.
 
     python results/human_feedback/tastes.py
 
@@ -26,8 +26,7 @@ import numpy as np
 from qdkit import Batch, Elites, Evaluation, Search, viz
 from qdkit.archives import Grid
 from qdkit.domains import UnitArm
-from qdkit.operators import Line
-from qdkit.preferences import (
+from qdkit.feedback.preferences import (
     Comparisons,
     Preferred,
     Taste,
@@ -39,11 +38,17 @@ from qdkit.preferences import (
     taste,
     tastes,
 )
+from qdkit.operators import IsoLine
 
 HERE = Path(__file__).parent
 RATERS, MINORITY, PAIRS = 20, 5, 40
-FEATURES, SHARED, OPPOSED = 8, 1.45, 1.8  # lengths of weights; with these one taste for all serves the few by a coin
-FRESH = 200  # pairs for each rater that no fit has seen, told by what the rater's weights say without chance
+FEATURES, SHARED, OPPOSED = (
+    8,
+    1.45,
+    1.8,
+)  # lengths of weights; with these one taste for all serves the few by a coin
+# pairs for each rater that no fit has seen, told by what the rater's weights say without chance
+FRESH = 200
 FEW = (2, 5, 10, 20, 40)
 GROUP = np.arange(RATERS) < MINORITY  # True: in the minority
 
@@ -61,7 +66,10 @@ class World(NamedTuple):
 
 
 def world(seed: int, pairs: int = PAIRS) -> World:
-    """Raters who agree on seven features and are opposed on the first; each pair is of two new things."""
+    """Raters who agree on seven features and are opposed on the first.
+
+    Each pair is of two new things.
+    """
     random = np.random.default_rng(seed)
     shared = random.normal(size=FEATURES)
     shared[0] = 0
@@ -73,7 +81,10 @@ def world(seed: int, pairs: int = PAIRS) -> World:
 
 
 def nearness(seed: int, pairs: int = PAIRS) -> World:
-    """Raters who like what is near to a point of theirs: the few to the opposite of that of the many."""
+    """Raters who prefer what is near to a point of theirs.
+
+    The point of the few is opposite to that of the many.
+    """
     random = np.random.default_rng((seed, 2))
     point = random.normal(size=FEATURES)
     points = np.where(GROUP, -1, 1)[:, None] * point
@@ -91,9 +102,16 @@ def _near(things: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _asked(
-    random: np.random.Generator, of: np.ndarray, pairs: int, surely: bool, worth: Callable[..., np.ndarray] = _more
+    random: np.random.Generator,
+    of: np.ndarray,
+    pairs: int,
+    surely: bool,
+    worth: Callable[..., np.ndarray] = _more,
 ) -> tuple[Comparisons, np.ndarray]:
-    """What raters, `of` each of whom a row says what a thing is worth, say of pairs, `surely` or with chance."""
+    """Returns the replies of raters to pairs, by the worth of a thing in the rows `of` each rater.
+
+    They are certain if `surely`, else random.
+    """
     rater = np.repeat(np.arange(RATERS), pairs)
     things = random.normal(size=(2, len(rater), FEATURES))
     odds = worth(things[0], of[rater]) - worth(things[1], of[rater])
@@ -103,7 +121,7 @@ def _asked(
 
 
 class Told(NamedTuple):
-    """How well the one and the other group's fresh pairs are told, by one taste for all and by several."""
+    """Returns how well fresh pairs of each group are predicted, by one taste and by several."""
 
     one_most: float
     one_few: float
@@ -111,13 +129,15 @@ class Told(NamedTuple):
     several_few: float
     groups: int
     purity: float
-    seen_few: float  # held-out accuracy for the smaller group, as a user without the truth would see it
+    seen_few: (
+        float  # held-out accuracy for the smaller group, as a user without the truth would see it
+    )
     bic: dict[int, float]
     rises: bool
 
 
 def told(seed: int, made: World, *, peaks: bool = False, also_held_out: bool = False) -> Told:
-    """Both fits in one world."""
+    """Returns both fits in one world."""
     one = taste(made.said, made.features, peaks=peaks, heads=0)
     several = tastes(made.said, made.features, peaks=peaks, heads=0, seed=seed)
     few = GROUP[made.fresh.rater]
@@ -128,28 +148,38 @@ def told(seed: int, made: World, *, peaks: bool = False, also_held_out: bool = F
     seen = np.nan
     if also_held_out and len(several.groups) == 2:
         fit = partial(tastes, groups=2, heads=0, restarts=2)
-        seen = by_group(held_out(fit, made.said, made.features, folds=5), made.said, several)[1].accuracy
+        seen = by_group(held_out(fit, made.said, made.features, folds=5), made.said, several)[
+            1
+        ].accuracy
     rises = bool((np.diff(several.rise) >= -1e-9 * abs(several.rise[-1])).all())
     return Told(*scores, len(several.groups), purity(several), seen, dict(several.bic), rises)
 
 
 def purity(found: Tastes) -> float:
-    """The share of raters who are in the group to which most of their group's raters belong."""
+    """Returns the share of raters who are in the group of the most of their own."""
     most = found.member.argmax(1)
-    return sum(max((GROUP[most == k]).sum(), (~GROUP[most == k]).sum()) for k in set(most.tolist())) / RATERS
+    return (
+        sum(max((GROUP[most == k]).sum(), (~GROUP[most == k]).sum()) for k in set(most.tolist()))
+        / RATERS
+    )
 
 
 # The same in a search: arms that reach a point with the elbow on the one side or on the other.
 
 NAMES = ("tip x", "tip y", "smooth", "bulge", "sharpest joint", "wrist to the right")
-TASTE = np.array([0.0, 0.0, 1.0, 1.8, -0.5, 0.9])  # of the majority; the minority wants the bulge on the other side
+TASTE = np.array(
+    [0.0, 0.0, 1.0, 1.8, -0.5, 0.9]
+)  # of the majority; the minority wants the bulge on the other side
 OTHER = TASTE * np.array([1, 1, 1, -1, 1, 1])
 SHOWN = 400  # arms among which raters compare
 
 
 @jax.jit
 def posture(turns: jax.Array) -> jax.Array:
-    """float `[n, 6]` of arms `[n, joints]`: see `NAMES`; the bulge is the area between arm and straight line."""
+    """Returns float `[n, 6]` of arms `[n, joints]`: see `NAMES`.
+
+    The bulge is the area between arm and straight line.
+    """
     angles = jax.numpy.cumsum(2 * np.pi * jax.numpy.clip(turns, 0, 1) - np.pi, 1)
     steps = jax.numpy.stack([jax.numpy.cos(angles), jax.numpy.sin(angles)], 2) / turns.shape[1]
     points = jax.numpy.cumsum(steps, 1)
@@ -162,7 +192,7 @@ def posture(turns: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True)
 class Posed(UnitArm):
-    """The arm, of which nobody has said what is good."""
+    """The arm without an objective."""
 
     names: ClassVar[tuple[str, ...]] = NAMES[:2]  # type: ignore[assignment]
 
@@ -172,12 +202,12 @@ class Posed(UnitArm):
 
 
 def tip(batch: Batch) -> np.ndarray:
-    """The axes."""
+    """Returns the axes."""
     return batch.features[:, :2]
 
 
 class Truth(NamedTuple):
-    """What arms are worth to both groups in truth, in standard deviations of the arms that were shown."""
+    """Returns the true worth of arms to both groups, in standard deviations of the shown arms."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -187,15 +217,21 @@ class Truth(NamedTuple):
     def of(cls, features: np.ndarray) -> Truth:
         """From the arms that were shown."""
         mean, scale = features.mean(0), features.std(0)
-        return cls(mean, scale, np.array([((features - mean) / scale @ w).std() for w in (TASTE, OTHER)]))
+        return cls(
+            mean, scale, np.array([((features - mean) / scale @ w).std() for w in (TASTE, OTHER)])
+        )
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """float `[2, n]`: to the majority and to the minority."""
-        return np.stack([TASTE, OTHER]) @ ((features - self.mean) / self.scale).T / self.units[:, None]
+        return (
+            np.stack([TASTE, OTHER])
+            @ ((features - self.mean) / self.scale).T
+            / self.units[:, None]
+        )
 
 
 def arms_compared(seed: int) -> tuple[Comparisons, np.ndarray, Truth]:
-    """What the raters said of arms drawn evenly."""
+    """Returns the comparisons of arms drawn evenly."""
     random = np.random.default_rng((seed, 1))
     features = np.asarray(posture(random.random((SHOWN, 12))), float)
     truth = Truth.of(features)
@@ -204,11 +240,18 @@ def arms_compared(seed: int) -> tuple[Comparisons, np.ndarray, Truth]:
     right = np.where(left == right, (right + 1) % SHOWN, right)
     worth = truth(features) * truth.units[:, None]
     odds = worth[GROUP[rater].astype(int), left] - worth[GROUP[rater].astype(int), right]
-    return Comparisons(left, right, random.random(len(rater)) < 1 / (1 + np.exp(-odds)), 0.0, rater), features, truth
+    return (
+        Comparisons(left, right, random.random(len(rater)) < 1 / (1 + np.exp(-odds)), 0.0, rater),
+        features,
+        truth,
+    )
 
 
 class Map(NamedTuple):
-    """A map; its elites' worth to the majority and to the minority, float `[2, elites]`; how much of it is filled."""
+    """A map; its elites' worth to the majority and to the minority, float `[2, elites]`.
+
+    How much of it is filled.
+    """
 
     archive: Grid
     elites: Elites
@@ -217,7 +260,7 @@ class Map(NamedTuple):
 
 
 def maps(seed: int, steps: int) -> dict[str, Map]:
-    """A search by each of the judges that can be made of the same replies."""
+    """Searches by each of the judges that can be made of the same replies."""
     said, features, truth = arms_compared(seed)
     one: Taste = taste(said, features, names=NAMES)
     several = tastes(said, features, names=NAMES, groups=2, seed=seed)
@@ -234,7 +277,9 @@ def maps(seed: int, steps: int) -> dict[str, Map]:
 
 def _searched(judge: Preferred, truth: Truth, seed: int, steps: int) -> Map:
     archive = Grid((32, 32), UnitArm.bounds, names=NAMES[:2])
-    search = Search(Posed(), archive, Line(0.02, 0.2), judge=judge, axes=tip, batch=64, seed=seed)
+    search = Search(
+        Posed(), archive, IsoLine(0.02, 0.2), judge=judge, axes=tip, batch=64, seed=seed
+    )
     search.run(steps, progress=False)
     elites = search.elites
     kept = np.asarray(elites.occupied)
@@ -243,7 +288,7 @@ def _searched(judge: Preferred, truth: Truth, seed: int, steps: int) -> Map:
 
 
 def drawn(found: dict[str, Map]) -> None:
-    """The four maps of one seed: what their judges say, and on which side the arms bulge."""
+    """Draws the four maps of one seed: the values of their judges, and the side of the bulges."""
     from matplotlib.figure import Figure
 
     shown = [name for name in found if name != "one taste for all"]
@@ -251,10 +296,16 @@ def drawn(found: dict[str, Map]) -> None:
     axes = figure.subplots(2, len(shown))
     for column, name in enumerate(shown):
         elites = found[name].elites
-        bulge = np.where(elites.occupied, np.asarray(posture(np.asarray(elites.payload["genome"])))[:, 3], np.nan)
+        bulge = np.where(
+            elites.occupied,
+            np.asarray(posture(np.asarray(elites.payload["genome"])))[:, 3],
+            np.nan,
+        )
         viz.heatmap(found[name], axes[0, column], title=f"{name}: score")
         side = {"cmap": "RdBu", "vmin": -0.3, "vmax": 0.3}
-        viz.heatmap(found[name], axes[1, column], values=bulge, title="bulge: above 0 to the right", **side)
+        viz.heatmap(
+            found[name], axes[1, column], values=bulge, title="bulge: above 0 to the right", **side
+        )
     figure.savefig(HERE / "tastes.png", dpi=110)
 
 
@@ -262,12 +313,12 @@ def drawn(found: dict[str, Map]) -> None:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median and the ends."""
+    """Returns the median and the ends."""
     return f"{statistics.median(values):.3f} [{min(values):.3f}, {max(values):.3f}]"
 
 
 def judged(found: Sequence[dict[str, Map]]) -> list[str]:
-    """The rows of the table of maps, each over all seeds."""
+    """Returns the rows of the table of maps, each over all seeds."""
     mean: Callable[[np.ndarray], float] = lambda x: float(x.mean())
     rows = []
     for name in found[0]:
@@ -279,8 +330,13 @@ def judged(found: Sequence[dict[str, Map]]) -> list[str]:
             [m.coverage for m in its],
         )
         rows.append(f"| {name} | {' | '.join(map(spread, columns))} |")
-    own = [[mean(maps[n].worth[i]) for maps in found] for i, n in enumerate(("the larger group", "the smaller group"))]
-    coverage = [[maps[n].coverage for maps in found] for n in ("the larger group", "the smaller group")]
+    own = [
+        [mean(maps[n].worth[i]) for maps in found]
+        for i, n in enumerate(("the larger group", "the smaller group"))
+    ]
+    coverage = [
+        [maps[n].coverage for maps in found] for n in ("the larger group", "the smaller group")
+    ]
     columns = (
         *own,
         [min(pair) for pair in zip(*own, strict=True)],
@@ -291,13 +347,15 @@ def judged(found: Sequence[dict[str, Map]]) -> list[str]:
 
 PAGE = """# Two opposed tastes
 
-Written by `tastes.py` on {date}; no figure here was typed by hand. Seeds 0 to {last}; the median [the least, the most].
+Written by `tastes.py` on {date}; no figure here was typed by hand. Seeds 0 to {last}; the median
+[the least, the most].
 
-{raters} raters, of whom {minority} want the opposite of the others in one respect, compare {pairs} pairs each, and say what
-they prefer by Bradley and Terry's chance. Things have {features} features drawn from N(0, 1); all raters share weights of
-length {shared} on seven of them, and the eighth weighs {opposed} to the many and -{opposed} to the few. Shown is the share of
-{fresh} fresh pairs of each rater that is told as the rater's weights say. The raters are drawn from the family that is
-fitted, so this is the most that can be hoped for.
+{raters} raters, of whom {minority} want the opposite of the others in one respect, compare {pairs}
+pairs each, and state their preferences with Bradley and Terry's probability. Things have
+{features} features drawn from N(0, 1); all raters share weights of length {shared} on seven of
+them, and the eighth weighs {opposed} to the many and -{opposed} to the few. The table shows the
+share of {fresh} fresh pairs of each rater that is predicted as the rater's weights say. The raters
+are drawn from the family that is fitted, so this is the most that can be hoped for.
 
 | | accuracy for the majority | for the minority |
 |---|--:|--:|
@@ -307,16 +365,19 @@ fitted, so this is the most that can be hoped for.
 - Asked for: at least 0.9 for the minority with the mixture. Met by {met} of {seeds} seeds.
 - BIC chose {chosen}. BIC of one, two and three groups: {bic}.
 - Purity, the share of raters who are in a group with their own: {purity}.
-- Held out (five folds of the replies themselves, which have chance in them), for the smaller group: {seen}.
+- Held out (five folds of the replies themselves, which have chance in them), for the smaller
+  group: {seen}.
 - The penalised log-likelihood never fell in {rises} of {seeds} seeds.
 
-Where raters like what is near to a point of theirs instead, the few to the opposite point (`-|f - a|² / 2`):
+Where raters like what is near to a point of theirs instead, the few to the opposite point (`-|f -
+a|² / 2`):
 
 | | accuracy for the majority | for the minority |
 |---|--:|--:|
 {near}
 
-How many comparisons it takes of each rater, for the accuracy for the minority, and how often BIC finds two groups:
+How many comparisons it takes of each rater, for the accuracy for the minority, and how often BIC
+finds two groups:
 
 | comparisons of each rater | one taste for all | mixture | two groups |
 |--:|--:|--:|--:|
@@ -324,27 +385,29 @@ How many comparisons it takes of each rater, for the accuracy for the minority, 
 
 ## In a search
 
-The same raters compare {shown} arms of twelve joints. All like them smooth, without a sharp joint and with the wrist to
-the right; the many want the arm to bulge to the right of the straight line to its tip, the few to the left. A search of
-{evaluations} evaluations fills a map of 32 × 32 places of the tip by each judge that can be made of the same {replies} replies.
-Shown is what the elites of the map are worth in truth, in standard deviations of the arms that were compared; in the
-third column each elite counts by whom it pleases less. Of one map per group, each group's worth is that of its own map,
-and the third column the lesser of the two.
+The same raters compare {shown} arms of twelve joints. All like them smooth, without a sharp joint
+and with the wrist to the right; the many want the arm to bulge to the right of the straight line
+to its tip, the few to the left. A search of {evaluations} evaluations fills a map of 32 × 32
+places of the tip by each judge that can be made of the same {replies} replies. Shown is what the
+elites of the map are worth in truth, in standard deviations of the arms that were compared; in the
+third column each elite counts by whom it pleases less. Of one map per group, each group's worth is
+that of its own map, and the third column the lesser of the two.
 
 | judge | to the majority | to the minority | to whom it pleases less | filled |
 |---|--:|--:|--:|--:|
 {maps}
 
-**What it says.** One taste for all is the majority's. With some twenty comparisons of each rater the groups are found,
-though nobody says how many there are nor who is in which; with five or fewer, BIC sees no reason for two, and the
-minority stays unheard. In a search the mean of opposed groups makes the majority's map. The worst group makes one that
-nobody dislikes, and that pleases each about half as much as a map of its own; one map for each group pleases both, for a
-search more.
+**What it says.** One taste for all is the majority's. With some twenty comparisons of each rater
+the groups are found, without their number or their members being given; with five or fewer, BIC
+has no reason for two, and the minority is not found. In a search the mean of opposed groups makes
+the majority's map. The worst group makes a map that no group dislikes, and that pleases each about
+half as much as a map of its own; one map for each group pleases both, and costs one more search.
 
 ![Four maps of the first seed](tastes.png)
 
-CPU: {cpu:.0f} s in all. The machine: {system}, {cores} cores, shared with others; Python {python}, numpy {numpy}, jax {jax}.
-"""  # noqa: E501 - a line of the page
+CPU: {cpu:.0f} s in all. The machine: {system}, {cores} cores, shared with others; Python {python},
+numpy {numpy}, jax {jax}.
+"""
 
 
 def page(
@@ -354,16 +417,18 @@ def page(
     searched: Sequence[dict[str, Map]],
     **about: Any,
 ) -> str:
-    """tastes.md."""
+    """Returns tastes.md."""
     column = lambda name: spread([getattr(row, name) for row in found])
     chosen = [row.groups for row in found]
     rows = [
-        f"| {pairs} | {spread([r.one_few for r in runs])} | {spread([r.several_few for r in runs])} | "
+        f"| {pairs} | {spread([r.one_few for r in runs])} | "
+        f"{spread([r.several_few for r in runs])} | "
         f"{sum(r.groups == 2 for r in runs)} of {len(runs)} |"
         for pairs, runs in few.items()
     ]
     nearer = [
-        f"| {name}{', with `peaks`' if peaks else ''} | {spread([getattr(r, f'{fit}_most') for r in runs])} | "
+        f"| {name}{', with `peaks`' if peaks else ''} | "
+        f"{spread([getattr(r, f'{fit}_most') for r in runs])} | "
         f"{spread([getattr(r, f'{fit}_few') for r in runs])} |"
         for peaks, runs in near.items()
         for fit, name in (("one", "one taste for all"), ("several", "as many tastes as BIC says"))
@@ -380,11 +445,16 @@ def page(
         shared=SHARED,
         opposed=OPPOSED,
         fresh=FRESH,
-        **{name: column(name) for name in ("one_most", "one_few", "several_most", "several_few", "purity")},
+        **{
+            name: column(name)
+            for name in ("one_most", "one_few", "several_most", "several_few", "purity")
+        },
         seen=spread([row.seen_few for row in found if np.isfinite(row.seen_few)]),
         met=sum(row.several_few >= 0.9 for row in found),
         rises=sum(row.rises for row in found),
-        chosen=", ".join(f"{k} groups in {chosen.count(k)} of {len(found)} seeds" for k in sorted(set(chosen))),
+        chosen=", ".join(
+            f"{k} groups in {chosen.count(k)} of {len(found)} seeds" for k in sorted(set(chosen))
+        ),
         bic=", ".join(f"{statistics.median(row.bic[k] for row in found):.0f}" for k in (1, 2, 3)),
         few="\n".join(rows),
         shown=SHOWN,
@@ -403,12 +473,17 @@ def main() -> None:
     """Measures, and writes the page and the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--quick", action="store_true", help="two seeds and short searches; writes nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="two seeds and short searches; writes nothing"
+    )
     asked = parser.parse_args()
     seeds, steps = (2, 20) if asked.quick else (asked.seeds, 150)
     since = time.process_time()
     found = [told(seed, world(seed), also_held_out=True) for seed in range(seeds)]
-    near = {peaks: [told(seed, nearness(seed), peaks=peaks) for seed in range(seeds)] for peaks in (False, True)}
+    near = {
+        peaks: [told(seed, nearness(seed), peaks=peaks) for seed in range(seeds)]
+        for peaks in (False, True)
+    }
     few = {pairs: [told(seed, world(seed, pairs)) for seed in range(seeds)] for pairs in FEW}
     searched = []
     for seed in range(seeds):
@@ -416,7 +491,9 @@ def main() -> None:
         if not asked.quick and seed == 0:
             drawn(searched[0])
         print(f"seed {seed}: {time.process_time() - since:.0f} CPU-s", flush=True)
-    text = page(found, near, few, searched, evaluations=f"{64 * steps:,}", cpu=time.process_time() - since)
+    text = page(
+        found, near, few, searched, evaluations=f"{64 * steps:,}", cpu=time.process_time() - since
+    )
     print(text)
     if not asked.quick:
         (HERE / "tastes.md").write_text(text, encoding="utf-8")

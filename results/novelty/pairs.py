@@ -1,11 +1,11 @@
-"""Pairs of programs of which it is known whether they are the same, made from the seeds and from edits of them.
+"""Pairs of programs of which it is known whether they are the same.
 
 What is the same is made so by steps that cannot change what a program does: written anew by
-`ast.unparse`, with comments and docstrings put in, with variables called otherwise, with a variable
-that nobody reads, with the operands of a product or sum of numbers swapped. What is
+`ast.unparse`, with comments and docstrings put in, with variables called otherwise, with a
+variable that nobody reads, with the operands of a product or sum of numbers swapped. What is
 different has a number moved, a few edits of its tree, another lineage, or another algorithm under
-the same names. Nothing here uses `qdkit.programs.form`, which is what is being measured, but for the
-operator that makes the edits, which uses it to be sure that something has changed.
+the same names. Nothing here uses `qdkit.programs.syntax.form`, which is what is being measured,
+but for the operator that makes the edits, which uses it to be sure that something has changed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from qdkit.core.types import Batch, Context, Proposal
 from qdkit.operators import Syntax
-from qdkit.types import Batch, Context, Proposal
 
-SEEDS = sorted((Path(__file__).parents[2] / "domains").glob("*/seed.py"))
-SAME = ("reformatted", "commented", "renamed", "all three", "an idle statement", "operands swapped")
+SEEDS = sorted((Path(__file__).parents[2] / "domains").glob("**/seed.py"))
+SAME = (
+    "reformatted",
+    "commented",
+    "renamed",
+    "all three",
+    "an idle statement",
+    "operands swapped",
+)
 OTHER = (
     "one number moved",
     "one edit",
@@ -43,7 +50,7 @@ class Pair(NamedTuple):
 
 
 def programs(steps: int, seed: int) -> dict[str, list[str]]:
-    """Of each seed program, itself and what `steps` steps of up to three edits each make of it."""
+    """Returns each seed program, and the results of `steps` steps of up to three edits."""
     lineages: dict[str, list[str]] = {}
     for i, path in enumerate(SEEDS):
         texts = [path.read_text(encoding="utf-8")]
@@ -54,7 +61,7 @@ def programs(steps: int, seed: int) -> dict[str, list[str]]:
 
 
 def pairs(steps: int = 8, seed: int = 0) -> Iterator[Pair]:
-    """Every kind of pair of every program."""
+    """Yields every kind of pair of every program."""
     lineages = programs(steps, seed)
     names = list(lineages)
     for i, texts in enumerate(lineages.values()):
@@ -62,8 +69,16 @@ def pairs(steps: int = 8, seed: int = 0) -> Iterator[Pair]:
             random = np.random.default_rng([seed, i, j])
             yield Pair("reformatted", text, ast.unparse(ast.parse(text)))
             yield Pair("commented", text, commented(text, random))
-            yield Pair("renamed", text, renamed(text, [f"{'xyzuvw'[k % 6]}_{k}" for k in random.permutation(60)]))
-            yield Pair("all three", text, commented(renamed(text, [f"var{k}" for k in random.permutation(60)]), random))
+            yield Pair(
+                "renamed",
+                text,
+                renamed(text, [f"{'xyzuvw'[k % 6]}_{k}" for k in random.permutation(60)]),
+            )
+            yield Pair(
+                "all three",
+                text,
+                commented(renamed(text, [f"var{k}" for k in random.permutation(60)]), random),
+            )
             yield Pair("an idle statement", text, idle(text, random))
             if (swapped := operands_swapped(text, random)) is not None:
                 yield Pair("operands swapped", text, swapped)
@@ -79,14 +94,17 @@ def pairs(steps: int = 8, seed: int = 0) -> Iterator[Pair]:
 
 
 def edited(text: str, changes: int, seed: int) -> str:
-    """A child of the program with up to `changes` edits of its tree; the program without its marks changes anywhere."""
+    """Returns a child of the program with up to `changes` edits of its tree.
+
+    The program without its marks changes anywhere.
+    """
     parent = Batch.unevaluated(Proposal.of([{"seed.py": text}] * 2, "seed"))
     made = Syntax(changes).propose(jax.random.key(seed), Context(parent), 1)
     return str(made.genome[0]["seed.py"])
 
 
 def variables(text: str) -> list[str]:
-    """The names that its functions bind, in their order: they may be called anything."""
+    """Returns the names that its functions bind, in order; they may be renamed."""
     tree, found = ast.parse(text), {}
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef):
@@ -99,10 +117,19 @@ def variables(text: str) -> list[str]:
 
 
 def renamed(text: str, names: list[str]) -> str:
-    """The program with its variables called by these names, as far as they are free; comments go on the way."""
+    """Returns the program with its variables called by these names, as far as they are free.
+
+    Comments go on the way.
+    """
     tree, mine = ast.parse(text), variables(text)
-    taken = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(mine) | set(dir(builtins))
-    free = (name for name in dict.fromkeys([*names, *(f"v{k}" for k in range(100))]) if name not in taken)
+    taken = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(mine) | set(
+        dir(builtins)
+    )
+    free = (
+        name
+        for name in dict.fromkeys([*names, *(f"v{k}" for k in range(100))])
+        if name not in taken
+    )
     called = dict(zip(mine, free, strict=False))
     for node in ast.walk(tree):
         match node:
@@ -114,33 +141,41 @@ def renamed(text: str, names: list[str]) -> str:
 
 
 def commented(text: str, random: np.random.Generator) -> str:
-    """The program with comments at the ends of lines, empty lines, and a docstring for every function."""
+    """Returns the program with comments at ends of lines, empty lines, and docstrings."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            node.body.insert(0, ast.Expr(ast.Constant(f"Another way to say it, the {random.integers(100)}th.")))
+            node.body.insert(
+                0, ast.Expr(ast.Constant(f"Another way to say it, the {random.integers(100)}th."))
+            )
     lines = []
     for line in ast.unparse(tree).splitlines():
         inside = line.count('"""') or not line.strip()
-        lines.append(line if inside or random.random() < 0.6 else f"{line}  # step {random.integers(1000)}")
+        lines.append(
+            line if inside or random.random() < 0.6 else f"{line}  # step {random.integers(1000)}"
+        )
         if random.random() < 0.2 and not inside:
             lines.append("")
     return "\n".join(lines) + "\n"
 
 
 def idle(text: str, random: np.random.Generator) -> str:
-    """The program with a variable that nobody reads."""
+    """Returns the program with a variable that is never read."""
     tree = ast.parse(text)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     body = functions[random.integers(len(functions))].body
     body.insert(
-        int(random.integers(len(body))), ast.parse(f"unused_{random.integers(100)} = {random.integers(9)}").body[0]
+        int(random.integers(len(body))),
+        ast.parse(f"unused_{random.integers(100)} = {random.integers(9)}").body[0],
     )
     return ast.unparse(tree)
 
 
 def operands_swapped(text: str, random: np.random.Generator) -> str | None:
-    """The program with a product or a sum turned round, one operand of which is a number; None if there is none."""
+    """Returns the program with a product or sum of a number in the other order.
+
+    None if there is none.
+    """
     tree = ast.parse(text)
     number = lambda node: isinstance(node, ast.Constant) and type(node.value) in (int, float)
     found = [
@@ -158,9 +193,11 @@ def operands_swapped(text: str, random: np.random.Generator) -> str | None:
 
 
 def number_moved(text: str, random: np.random.Generator) -> str | None:
-    """The program with one of its numbers a little larger; None if it has none."""
+    """Returns the program with one of its numbers a little larger; None if it has none."""
     tree = ast.parse(text)
-    found = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and type(n.value) in (int, float)]
+    found = [
+        n for n in ast.walk(tree) if isinstance(n, ast.Constant) and type(n.value) in (int, float)
+    ]
     if not found:
         return None
     node = found[random.integers(len(found))]

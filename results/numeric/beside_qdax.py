@@ -1,16 +1,18 @@
-"""Adding to cells and the iso+line loop beside QDax, in one process: writes qdax.md.
+"""Measures adding to cells and the iso+line loop beside QDax, in one process: writes qdax.md.
 
-QDax asks for other versions of many libraries, so it lives in an environment of its own, into which qdkit
-is put without what it asks for:
+QDax requires other versions of many libraries, so it lives in an environment of its own, into
+which qdkit is installed without its requirements:
 
     python3.11 -m venv FOLDER && FOLDER/bin/pip install qdax==0.5.0 jax==0.10.2 ribs==0.12.0
     FOLDER/bin/pip install --no-deps -e .
 
-    FOLDER/bin/python results/numeric/beside_qdax.py           everything; twenty minutes on a busy machine
-    FOLDER/bin/python results/numeric/beside_qdax.py grid      what begins so: grid, CVT, scan or loop
-    python results/numeric/beside_qdax.py page                 only the page, from what is known; needs no QDax
+    FOLDER/bin/python results/numeric/beside_qdax.py        everything; twenty minutes on a busy
+                                                            machine
+    FOLDER/bin/python results/numeric/beside_qdax.py grid   what begins so: grid, CVT, scan, loop
+    python results/numeric/beside_qdax.py page              only the page, from the stored
+                                                            measurements; needs no QDax
 
-What is measured takes the place of the same lines in `qdax.jsonl`, one for each round.
+A measurement replaces the same lines in `qdax.jsonl`, one for each round.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from evolution import BATCH, GRID, SHORT, SPHERE, scan
 from rounds import Row, here, keep, kinds, on_one_core, places, ratio, read, spread
 
 from qdkit.archives import CVT, Grid
-from qdkit.elites import Archive
+from qdkit.core.elites import Archive
 
 HERE = Path(__file__).parent
 ROWS = HERE / "qdax.jsonl"
@@ -41,7 +43,7 @@ LOOP = "loop, line_map_elites"
 
 
 class Case(NamedTuple):
-    """One line of a table: what is filled, by how many rows at a time, and the multiple of QDax' rate to reach."""
+    """One line of a table: an archive, its batch size, and the aimed multiple of QDax' rate."""
 
     name: str
     numbers: int
@@ -54,7 +56,10 @@ spread_out = cache(lambda cells: CVT.spread(cells, BOX))
 
 
 def cases() -> Iterator[Case]:
-    """Grids of 1,024 and 10,000 cells; grids filled in one compiled scan, where a call is short; CVTs."""
+    """Grids of 1,024 and 10,000 cells; grids filled in one compiled scan, where a call is short.
+
+    CVTs.
+    """
     targets = {32: 100.0, 100: 1_000.0}
     for start, sizes in (("grid", BATCHES), ("scan, grid", (1_000,))):
         for side, target in targets.items():
@@ -71,18 +76,26 @@ def cases() -> Iterator[Case]:
 
 
 def repertoire(archive: Archive, numbers: int) -> Any:
-    """A repertoire of nobody, around the middles of our cells."""
+    """Returns an empty repertoire around the middles of our cells."""
     from qdax.core.containers.mapelites_repertoire import MapElitesRepertoire
 
-    return MapElitesRepertoire.init_default(jnp.zeros(numbers), jnp.array(archive.centres, jnp.float32))
+    return MapElitesRepertoire.init_default(
+        jnp.zeros(numbers), jnp.array(archive.centres, jnp.float32)
+    )
 
 
 def adders(archive: Archive, scanned: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """How QDax and qdkit add batches, each into memory that it was given: in calls, or `scanned` in one program."""
+    """Returns how QDax and qdkit add batches, each into its own memory.
+
+    They add them in calls, or `scanned` in one program.
+    """
     theirs = lambda kept, objective, descriptor, genome: kept.add(genome, descriptor, objective)
     ours = lambda kept, *rows: archive.add(kept, *rows)[0]
     whole = lambda add: jax.jit(
-        lambda kept, rows: jax.lax.scan(lambda kept, batch: (add(kept, *batch), None), kept, rows)[0], donate_argnums=0
+        lambda kept, rows: jax.lax.scan(lambda kept, batch: (add(kept, *batch), None), kept, rows)[
+            0
+        ],
+        donate_argnums=0,
     )
     if scanned:
         return whole(theirs), whole(ours)
@@ -97,7 +110,7 @@ def _each(add: Callable[..., Any], kept: Any, batches: Any) -> Any:
 
 
 def added(case: Case) -> Iterator[Row]:
-    """A row for each round, of candidates a CPU-second.
+    """Yields a row for each round: candidates a CPU-second.
 
     differ: in how many cells the two kept another objective.
     """
@@ -107,37 +120,61 @@ def added(case: Case) -> Iterator[Row]:
     fresh = lambda nobody: jax.block_until_ready(jax.tree.map(jnp.copy, nobody))
     rows = batches(case)
     size = rows[0].size
-    given = rows if scanned else [tuple(column[i] for column in rows) for i in range(BATCHES[case.batch])]
-    kept, elites = theirs(fresh(empty[0]), given), ours(fresh(empty[1]), given)  # both are compiled now
+    given = (
+        rows
+        if scanned
+        else [tuple(column[i] for column in rows) for i in range(BATCHES[case.batch])]
+    )
+    kept, elites = (
+        theirs(fresh(empty[0]), given),
+        ours(fresh(empty[1]), given),
+    )  # both are compiled now
     differ = int((np.asarray(kept.fitnesses)[:, 0] != np.asarray(elites.objective)).sum())
     for number in range(ROUNDS):
         one, many = fresh(empty[0]), [fresh(empty[1]) for _ in range(PASSES)]
         rates = {
             "qdax": size / spent(lambda one=one: theirs(one, given)),
-            "qdkit": PASSES * size / spent(lambda many=many: [ours(elites, given) for elites in many]),
+            "qdkit": PASSES
+            * size
+            / spent(lambda many=many: [ours(elites, given) for elites in many]),
         }
         yield {
-            "what": "add", "name": case.name, "numbers": case.numbers, "batch": case.batch, "target": case.target,
-            "round": number, **rates, "cells": archive.cells, "differ": differ, **place(),
-        }  # fmt: skip
+            "what": "add",
+            "name": case.name,
+            "numbers": case.numbers,
+            "batch": case.batch,
+            "target": case.target,
+            "round": number,
+            **rates,
+            "cells": archive.cells,
+            "differ": differ,
+            **place(),
+        }
 
 
 def batches(case: Case) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Objectives `[k, n]`, descriptors and genomes on the device: k batches, the same for each round."""
+    """Returns objectives `[k, n]`, descriptors and genomes on the device.
+
+    They are k batches, the same for each round.
+    """
     random, shape = np.random.default_rng(0), (BATCHES[case.batch], case.batch)
-    columns = random.normal(size=shape), random.random((*shape, 2)), random.normal(size=(*shape, case.numbers))
+    columns = (
+        random.normal(size=shape),
+        random.random((*shape, 2)),
+        random.normal(size=(*shape, case.numbers)),
+    )
     return jax.block_until_ready(tuple(jnp.asarray(column, jnp.float32) for column in columns))
 
 
 def spent(act: Callable[[], Any]) -> float:
-    """CPU-seconds."""
+    """Returns the CPU-seconds of a call."""
     start = time.process_time()
     jax.block_until_ready(act())
     return time.process_time() - start
 
 
 def place() -> Row:
-    """Where this is measured."""
+    """Returns the machine and the versions."""
     return here("qdax", "jax", "numpy")
 
 
@@ -145,7 +182,10 @@ def place() -> Row:
 
 
 def looped() -> Iterator[Row]:
-    """A row for each round: evaluations a CPU-second after a few steps to warm up, and the QD score in the end."""
+    """Yields a row for each round: evaluations a CPU-second and the final QD score.
+
+    A few steps to warm up are not counted.
+    """
     begin, advance = their_loop()
     compiled = {steps: advance(steps).lower(begin(0)).compile() for steps in (WARM, SHORT)}
     for seed in range(ROUNDS):
@@ -158,14 +198,24 @@ def looped() -> Iterator[Row]:
         search.run(SHORT, progress=False)
         evaluations = SHORT * BATCH
         yield {
-            "what": "loop", "name": LOOP, "target": 25.0, "round": seed, "evaluations": search.commits[-1].evaluations,
-            "qdax": evaluations / (middle - start), "qdkit": evaluations / (search.commits[-1].cpu - before),
-            "qdax_score": float(metrics["qd_score"][-1]), "qdkit_score": search.summary()["qd_score"], **place(),
-        }  # fmt: skip
+            "what": "loop",
+            "name": LOOP,
+            "target": 25.0,
+            "round": seed,
+            "evaluations": search.commits[-1].evaluations,
+            "qdax": evaluations / (middle - start),
+            "qdkit": evaluations / (search.commits[-1].cpu - before),
+            "qdax_score": float(metrics["qd_score"][-1]),
+            "qdkit_score": search.summary()["qd_score"],
+            **place(),
+        }
 
 
 def their_loop() -> tuple[Callable[[int], Any], Callable[[int], Any]]:
-    """How QDax begins a search with a seed, and its steps as one compiled program, in the memory of the state."""
+    """Returns QDax' start of a search with a seed, and its steps as one compiled program.
+
+    The steps reuse the memory of the state.
+    """
     from qdax.core.emitters.mutation_operators import isoline_variation
     from qdax.core.emitters.standard_emitters import MixingEmitter
     from qdax.core.map_elites import MAPElites
@@ -195,19 +245,21 @@ def their_loop() -> tuple[Callable[[int], Any], Callable[[int], Any]]:
 
 PAGE = """# Beside QDax
 
-Written by `beside_qdax.py` from `qdax.jsonl`; no figure here was typed by hand. Both libraries run in one process, in
-turns, in float32, bound to one core, and time is CPU-seconds of that process. Medians of {rounds} rounds, with the
-least and the most; the ratio is that of the medians, and beside it the least and the most of a round.
+Written by `beside_qdax.py` from `qdax.jsonl`; no figure here was typed by hand. Both libraries run
+in one process, in turns, in float32, bound to one core, and time is CPU-seconds of that process.
+Medians of {rounds} rounds, with the least and the most; the ratio is that of the medians, and
+beside it the least and the most of a round.
 
 ## Adding to cells
 
-Candidates a CPU-second in thousands. Each round begins with empty cells and adds the same batches to both:
-{batches}. Candidates are on the device, objectives normal, descriptors
-uniform in the unit square; the cells of QDax are those around the middles of ours. QDax' `add` is compiled and takes
-the memory of the repertoire it is given, as does our `update`; ours goes {passes} times over the batches, as its time
-would be too short to tell. In the lines that begin with "scan" the batches are added by one compiled `lax.scan`, as a
-compiled loop does it, and no call costs anything.
-The last column says in how many cells the two kept another objective in the end.
+Candidates a CPU-second in thousands. Each round begins with empty cells and adds the same batches
+to both: {batches}. Candidates are on the device, objectives normal,
+descriptors uniform in the unit square; the cells of QDax are those around the middles of ours.
+QDax' `add` is compiled and takes the memory of the repertoire it is given, as does our `update`;
+ours goes {passes} times over the batches, as its time would be too short to tell. In the lines
+that begin with "scan" the batches are added by one compiled `lax.scan`, as a compiled loop does
+it, and no call costs anything. The last column says in how many cells the two kept another
+objective in the end.
 
 | archive | numbers | batch | QDax | qdkit | ratio | target | cells that differ |
 |---|--:|--:|--:|--:|--:|--:|--:|
@@ -215,11 +267,12 @@ The last column says in how many cells the two kept another objective in the end
 
 ## The iso+line loop
 
-The sphere of 100 numbers, {batch} candidates a step, 100 × 100 cells, iso 0.5 and line 0.2: thousands of evaluations
-in a CPU-second, over {steps} steps in one compiled program after {warm} to warm up, metrics of every step included;
-and the QD score then, after {evaluations:,} evaluations. Both begin with seeds of the same spread, which matters, and
-evaluate by the same function. QDax runs `MAPElites.scan_update` with its `MixingEmitter`, qdkit the search of
-`Search(..., compiled=True)`.
+The sphere of 100 numbers, {batch} candidates a step, 100 × 100 cells, iso 0.5 and line 0.2:
+thousands of evaluations in a CPU-second, over {steps} steps in one compiled program after {warm}
+to warm up, metrics of every step included; and the QD score then, after {evaluations:,}
+evaluations. Both begin with seeds of the same spread, which matters, and evaluate by the same
+function. QDax runs `MAPElites.scan_update` with its `MixingEmitter`, qdkit the search of
+`Search.compiled(...)`.
 
 | QDax | qdkit | ratio | target | QD score, QDax | QD score, qdkit |
 |--:|--:|--:|--:|--:|--:|
@@ -232,13 +285,14 @@ evaluate by the same function. QDax runs `MAPElites.scan_update` with its `Mixin
 {machine}
 """
 WHY = (
-    "missed where batches are short or genomes long: QDax' time is all in finding cells, and beside that a call costs "
+    "missed where batches are short or genomes long: QDax' time is all in finding cells, and "
+    "beside that a call costs "
     "something whatever its size, and so does moving what is kept"
 )
 
 
 def ratios(rows: list[Row]) -> str:
-    """The ratio of the medians, and the least and most of a round."""
+    """Returns the ratio of the medians, and the least and most of a round."""
     each = [row["qdkit"] / row["qdax"] for row in rows]
     return f"{ratio(rows, 'qdkit', 'qdax'):,.0f} ({min(each):,.0f} to {max(each):,.0f})"
 
@@ -249,13 +303,17 @@ def rates(rows: list[Row], who: str) -> str:
 
 
 def target(rows: list[Row]) -> str:
-    """What was to be reached, if anything was, and whether it is."""
+    """Returns the target, if there is one, and whether it is met."""
     aim = rows[0]["target"]
-    return "" if aim is None else f"{aim:,.0f}, {'met' if ratio(rows, 'qdkit', 'qdax') >= aim else 'missed'}"
+    return (
+        ""
+        if aim is None
+        else f"{aim:,.0f}, {'met' if ratio(rows, 'qdkit', 'qdax') >= aim else 'missed'}"
+    )
 
 
 def adding(rows: list[Row]) -> str:
-    """A line of the first table."""
+    """Returns a line of the first table."""
     case = rows[0]
     differ = f"{case['differ']} of {case['cells']:,}"
     told = rates(rows, "qdax"), rates(rows, "qdkit"), ratios(rows), target(rows), differ
@@ -263,25 +321,33 @@ def adding(rows: list[Row]) -> str:
 
 
 def looping(rows: list[Row]) -> str:
-    """The line of the second table."""
+    """Returns the line of the second table."""
     scores = [spread([row[who] for row in rows]) for who in ("qdax_score", "qdkit_score")]
-    return f"| {' | '.join((rates(rows, 'qdax'), rates(rows, 'qdkit'), ratios(rows), target(rows), *scores))} |"
+    cells = (rates(rows, "qdax"), rates(rows, "qdkit"), ratios(rows), target(rows), *scores)
+    return f"| {' | '.join(cells)} |"
 
 
 def verdicts(lines: list[list[Row]]) -> Iterator[str]:
-    """A line for each target: how many cases reach it, and which is the farthest from it."""
+    """Yields a line for each target: how many cases reach it, and the farthest from it."""
     for some in kinds([row for rows in lines for row in rows if row["target"]], "name"):
         cases = kinds(some, "name", "numbers", "batch") if "batch" in some[0] else [some]
         reached, aim = [ratio(rows, "qdkit", "qdax") for rows in cases], some[0]["target"]
         met = sum(value >= aim for value in reached)
         verdict = f"met in {met} of {len(cases)} cases, {min(reached):,.0f} at the least"
-        yield f"- {some[0]['name']}, {aim:,.0f} times QDax: {verdict}" + f"; {WHY}" * (met < len(cases)) + "."
+        yield (
+            f"- {some[0]['name']}, {aim:,.0f} times QDax: {verdict}"
+            + f"; {WHY}" * (met < len(cases))
+            + "."
+        )
 
 
 def page() -> str:
-    """The page, of every line in `qdax.jsonl`."""
+    """Returns the page, of every line in `qdax.jsonl`."""
     every = read(ROWS)
-    adds, loops = kinds(read(ROWS, what="add"), "name", "numbers", "batch"), kinds(read(ROWS, what="loop"), "name")
+    adds, loops = (
+        kinds(read(ROWS, what="add"), "name", "numbers", "batch"),
+        kinds(read(ROWS, what="loop"), "name"),
+    )
     return PAGE.format(
         rounds=ROUNDS,
         batches=", ".join(f"{many} of {n:,}" for n, many in BATCHES.items()),
@@ -303,7 +369,10 @@ def main() -> None:
     chosen = [case for case in cases() if case.name.lower().startswith(asked)]
     about = lambda case: {"name": case.name, "numbers": case.numbers, "batch": case.batch}
     if not (chosen or LOOP.startswith(asked) or asked == ("page",)):
-        sys.exit(f"nothing that is measured begins with {' or '.join(asked)}: name grid, CVT, scan, loop or page")
+        sys.exit(
+            f"nothing that is measured begins with {' or '.join(asked)}: name grid, CVT, scan, "
+            f"loop or page"
+        )
     if asked != ("page",) and find_spec("qdax") is None:
         sys.exit(f"QDax is not in this environment, and has to be in one of its own:\n{__doc__}")
     on_one_core()

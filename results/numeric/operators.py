@@ -1,9 +1,10 @@
-"""Which operator for which problem: the same evaluations on four domains; writes operators.md.
+"""Compares operators on four domains, with the same evaluations: writes operators.md.
 
-    python3 results/numeric/operators.py            every row that operators.jsonl lacks, then the page
+    python3 results/numeric/operators.py            every row that operators.jsonl lacks, then
+                                                    the page
 
-Nothing is tuned: the noise is 0.5 for the projections, which range over ±5.12 and more, as in pyribs'
-examples, and 0.1 radians for the arm; all else is the default of the toolkit.
+Nothing is tuned: the noise is 0.5 for the projections, which range over ±5.12 and more, as in
+pyribs' examples, and 0.1 radians for the arm; all else is the default of the toolkit.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from evolution import Soft
+from evolution import Thresholds
 
 from qdkit import Search
 from qdkit.archives import Grid
 from qdkit.domains import Arm, Plateau, Rastrigin, Sphere
-from qdkit.operators import Arborescence, Evolution, Gaussian, Line, cma_mae
+from qdkit.operators import Evolution, Gaussian, GradientArborescence, IsoLine, cma_mae
 
 HERE = Path(__file__).parent
 ROWS = HERE / "operators.jsonl"
@@ -34,24 +35,34 @@ DOMAINS = {
     "plateau, 100": Plateau(100),
     "arm, 12": Arm(12),
 }
-OPERATORS = ("Gaussian", "Line", "Evolution (CMA-ME)", "cma_mae", "Arborescence (CMA-MEGA)", "Arborescence (CMA-MAEGA)")
+OPERATORS = (
+    "Gaussian",
+    "IsoLine",
+    "Evolution (CMA-ME)",
+    "cma_mae",
+    "Arborescence (CMA-MEGA)",
+    "Arborescence (CMA-MAEGA)",
+)
 
 
 def search(name: str, operator: str, seed: int) -> Any:
-    """One search, compiled."""
+    """Runs one search, compiled."""
     domain = DOMAINS[name]
     grid, step = Grid((100, 100), domain.bounds), 0.1 if name.startswith("arm") else 0.5
     limits = {"limits": domain.limits} if hasattr(domain, "limits") else {}
-    soft = Soft(grid, minimum=float(getattr(domain, "floor", 0.0)))
+    soft = Thresholds(grid, minimum=float(getattr(domain, "floor", 0.0)))
     made, archive = {
         "Gaussian": (lambda: Gaussian(step, **limits), grid),
-        "Line": (lambda: Line(step, 0.2, **limits), grid),
+        "IsoLine": (lambda: IsoLine(step, 0.2, **limits), grid),
         "Evolution (CMA-ME)": (lambda: Evolution(step, **limits), grid),
         "cma_mae": (lambda: cma_mae(step, **limits), soft),
-        "Arborescence (CMA-MEGA)": (lambda: Arborescence(domain, sigma=step), grid),
-        "Arborescence (CMA-MAEGA)": (lambda: Arborescence(domain, sigma=step, ranker="imp", restart="basic"), soft),
+        "Arborescence (CMA-MEGA)": (lambda: GradientArborescence(domain, sigma=step), grid),
+        "Arborescence (CMA-MAEGA)": (
+            lambda: GradientArborescence(domain, sigma=step, ranker="imp", restart="basic"),
+            soft,
+        ),
     }[operator]
-    return Search(domain, archive, made(), batch=BATCH, seed=seed, compiled=True)
+    return Search.compiled(domain, archive, made(), batch=BATCH, seed=seed)
 
 
 def measure() -> None:
@@ -70,30 +81,39 @@ def measure() -> None:
                     found[str(steps * BATCH)] = {
                         k: here.summary()[k] for k in ("qd_score", "coverage", "best_objective")
                     }
-                row = {"domain": name, "operator": operator, "seed": seed, "cpu": time.process_time() - start, **found}
+                row = {
+                    "domain": name,
+                    "operator": operator,
+                    "seed": seed,
+                    "cpu": time.process_time() - start,
+                    **found,
+                }
                 with ROWS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
                 print(row, flush=True)
 
 
 def rows() -> list[dict[str, Any]]:
-    """What was measured."""
+    """Returns the stored rows."""
     return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
 
 
 def page() -> str:
-    """The tables."""
+    """Returns the tables."""
     lines = [
         "# Which operator for which problem",
         "",
-        "Written by `operators.py` from `operators.jsonl`; no figure here was typed by hand. QD score over 100 × 100 "
-        f"cells, {BATCH} candidates a step, {SEEDS} seeds: the median, with the least and the most. CPU-seconds are of "
+        "Written by `operators.py` from `operators.jsonl`; no figure here was typed by hand. QD "
+        "score over 100 × 100 "
+        f"cells, {BATCH} candidates a step, {SEEDS} seeds: the median, with the least and the "
+        f"most. CPU-seconds are of "
         "the longer search, compiling included. Nothing was tuned.",
     ]
     for name in DOMAINS:
         few, many = (str(steps * BATCH) for steps in STEPS)
         head = (
-            f"| operator | QD score, {int(few):,} evaluations | {int(many):,} evaluations | coverage | best | CPU-s |"
+            f"| operator | QD score, {int(few):,} evaluations | {int(many):,} evaluations | "
+            "coverage | best | CPU-s |"
         )
         lines += ["", f"## {name} numbers", "", head, "|---|--:|--:|--:|--:|--:|"]
         for operator in OPERATORS:
@@ -108,12 +128,17 @@ def page() -> str:
             ]
             lines.append(f"| {operator} | {' | '.join(cells)} |")
     versions = f"jax {jax.__version__}, numpy {np.__version__}"
-    machine = f"{os.cpu_count()} cores of a {platform.machine()} virtual machine, shared with others, no GPU"
-    return "\n".join([*lines, "", f"Python {platform.python_version()}, {versions}; {machine}.", ""])
+    machine = (
+        f"{os.cpu_count()} cores of a {platform.machine()} virtual machine, shared with others, "
+        "no GPU"
+    )
+    return "\n".join(
+        [*lines, "", f"Python {platform.python_version()}, {versions}; {machine}.", ""]
+    )
 
 
 def spread(values: list[float], form: str) -> str:
-    """The median before the least and the most."""
+    """Returns the median before the least and the most."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 

@@ -1,4 +1,4 @@
-"""The toy: 10 numbers, of which two directions are where they land, and two small places that pay."""
+"""The toy: 10 numbers that land in a square in which two small discs pay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 
-from qdkit.types import Evaluation, Key
+from qdkit.core.types import Evaluation, Key
 
 DIRECTIONS = np.random.default_rng(2021).normal(size=(10, 2)) / np.sqrt(10)
 CENTRES = np.array([(0.75, 0.75), (-0.85, -0.6)])
@@ -17,7 +17,10 @@ RADIUS = 0.15
 
 @dataclass(frozen=True)
 class Discs:
-    """Genomes are float `[10]`, the descriptor tanh of two of their combinations; 1 is paid in the middle of a disc."""
+    """Genomes are float `[10]`, the descriptor tanh of two of their combinations.
+
+    1 is paid in the middle of a disc.
+    """
 
     names: ClassVar[tuple[str, str]] = ("x", "y")
     bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-1.0, 1.0), (-1.0, 1.0))
@@ -32,6 +35,6 @@ class Discs:
 
 
 def rewards(place: np.ndarray) -> np.ndarray:
-    """float `[n, 2]`: what each disc pays at each place."""
+    """Returns float `[n, 2]`: the reward of each disc at each place."""
     away = np.sqrt(((place[:, None] - CENTRES[None]) ** 2).sum(2))
     return np.maximum(0.0, 1 - away / RADIUS)

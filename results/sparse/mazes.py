@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from qdkit.core.types import Evaluation, Key
 from qdkit.domains import Maze
-from qdkit.domains.maze import seen
-from qdkit.types import Evaluation, Key
+from qdkit.domains.maze import picture_of_places
 
 END, NEAR = np.array([(0.15, 0.9)]), 0.1  # where a robot that ends is paid, and how near
 
 
 def paid(place: np.ndarray) -> np.ndarray:
-    """bool `[n]`: within reach of the end."""
+    """Returns bool `[n]`: whether a place is within reach of the end."""
     return np.linalg.norm(place - END, axis=1) <= NEAR
 
 
@@ -36,10 +36,15 @@ class PaidMaze:
 
 @dataclass(frozen=True)
 class SeenMaze(PaidMaze):
-    """The same with the pictures of `Maze(see="picture")` as features; the end is in the notes, for tables alone."""
+    """The same with the pictures of `Maze(see="picture")` as features.
+
+    The end is in the notes, for tables alone.
+    """
 
     def evaluate(self, genomes: Any) -> Evaluation:
         found = super().evaluate(genomes)
         place = np.asarray(found.descriptor)
         notes = [{"end": end} for end in place.tolist()]
-        return Evaluation(found.objective, features=seen(place.astype(np.float32)), notes=notes)
+        return Evaluation(
+            found.objective, features=picture_of_places(place.astype(np.float32)), notes=notes
+        )

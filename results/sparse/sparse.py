@@ -1,7 +1,9 @@
-"""Worlds that pay in small places only, searched by SERENE, STAX, TAXONS, novelty search, MAP-Elites: writes README.md.
+"""Compares SERENE, STAX, TAXONS, novelty search and MAP-Elites where rewards are sparse.
 
-python results/sparse/sparse.py            half an hour of one idle core; goes on where runs.jsonl ends
-python results/sparse/sparse.py --quick    one seed each with a tenth of the evaluations, printed only
+    python results/sparse/sparse.py            half an hour; goes on where runs.jsonl ends
+    python results/sparse/sparse.py --quick    one seed, a tenth of the evaluations, printed
+
+The first writes README.md beside this file.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ import numpy as np
 from discs import CENTRES, RADIUS, Discs, rewards
 from mazes import END, NEAR, PaidMaze, SeenMaze, paid
 
-from qdkit import Search
+from qdkit import Search, Steering
 from qdkit.archives import CVT, Grid
-from qdkit.axes import Principal, Taxons
-from qdkit.operators import Gaussian, Novel, Rewarded, TwoPhase
-from qdkit.types import Operator
+from qdkit.axes import PrincipalAxes, TaxonsAxes
+from qdkit.core.types import Operator
+from qdkit.operators import Gaussian, NoveltySearch, Rewarded, TwoPhase
 
 HERE = Path(__file__).parent
 EVALUATIONS, SIDE = 20_000, 50
@@ -36,17 +38,18 @@ CODE, CELLS = 10, 1000  # numbers in a code, as in TAXONS, and cells that they a
 CHUNK = -(-1000 // BATCH)  # steps between trainings
 WORDS = """# Where rewards are sparse
 
-SERENE explores by novelty and climbs from what is rewarded (`TwoPhase(explore, Rewarded(explore))`), beside its
-exploring half alone (`Novel`) and MAP-Elites with the same noise (`Gaussian`). Each makes {evaluations:,} candidates
-at most, {batch} a step, into a grid of {side} × {side} cells.
-Figures are means over seeds, with the least and the most.
+SERENE explores by novelty and climbs from rewarded candidates (`TwoPhase(explore,
+Rewarded(explore))`). It is compared with its exploring half alone (`NoveltySearch`) and with
+MAP-Elites with the same noise (`Gaussian`). Each makes {evaluations:,} candidates at most, {batch}
+a step, into a grid of {side} × {side} cells. Figures are means over seeds, with the least and the
+most.
 
 ## Two discs
 
-A genome is 10 numbers, that land in the square by tanh of two of their combinations; a disc pays 1 in its middle
-and 0 from its radius of {radius} on. The discs lie at {centres}, where they were put before anything
-was measured; seeds 100 and 101 showed that both are reachable, and they were not moved. The noise is
-{noise[discs]}. {seeds[discs]}
+A genome is 10 numbers, that land in the square by tanh of two of their combinations; a disc pays 1
+in its middle and 0 from its radius of {radius} on. The discs lie at {centres},
+where they were put before anything was measured; seeds 100 and 101 showed that both are reachable,
+and they were not moved. The noise is {noise[discs]}. {seeds[discs]}
 
 {discs}
 
@@ -54,10 +57,10 @@ was measured; seeds 100 and 101 showed that both are reachable, and they were no
 
 ## A maze
 
-`Maze(steps=250)`, paid 1 where the robot ends within {near} of {end}, and nothing elsewhere. A genome is
-66 weights of a network; the noise is {noise[maze]} for all, chosen beforehand. Reached is how many of the cells with
-their middle in the paid place are filled, as a share; where nothing was ever paid, {evaluations:,} stands for the
-first paid. {seeds[maze]}
+`Maze(steps=250)`, paid 1 where the robot ends within {near} of {end}, and nothing elsewhere. A
+genome is 66 weights of a network; the noise is {noise[maze]} for all, chosen beforehand. Reached
+is how many of the cells with their middle in the paid place are filled, as a share; where nothing
+was ever paid, {evaluations:,} stands for the first paid. {seeds[maze]}
 
 {maze}
 
@@ -65,18 +68,21 @@ first paid. {seeds[maze]}
 
 ## The same maze, as pictures
 
-The same place pays, and none of the upper five rows is told where a robot ended: they see a picture of it from above,
-16 × 16 pixels (`Maze(see="picture")`). `Taxons` makes {code} numbers of it, is trained after 1, 3, 6, 10 and 15 times
-{chunk:,} candidates, and all is then measured anew; STAX is SERENE and TAXONS novelty search on these axes, both of
-which let those survive who surprise in half of the generations (`Novel(surprise=0.5)`). Beside them novelty search
-without surprise, on the same codes, on {code} principal components computed at the same times, and on codes of a
-network that is never trained; and the two that are told the place, which bound from above what pictures can do. Codes
-are kept in {cells:,} cells (`CVT`), which decide what is trained on. Reached and coverage are of the true places of all
-candidates, in the grid above. Settings are those of the papers or of the maze above, but for the cells and the layers,
-which are dense; seed 100 was looked at before, with {code} numbers and with 2, which came to less; after seed 0 it was
-tried on seed 100 whether to train on all candidates and not on elites alone, which came to little more for twice the
-CPU, and was left. The place pays all the same wherever in it a robot ends, so that there is nothing to climb once it
-was found. {seeds[pictures]}
+The same place pays, and none of the upper five rows knows where a robot ended: they see a picture
+of it from above, 16 × 16 pixels (`Maze(see="picture")`). `TaxonsAxes` makes {code} numbers of it
+and is trained after 1, 3, 6, 10 and 15 times {chunk:,} candidates, after which all are measured
+anew. STAX is SERENE, and TAXONS novelty search, on these axes; in both, the most surprising
+candidates survive in half of the generations (`NoveltySearch(surprise=0.5)`). They are compared
+with novelty search without surprise, on the same codes, on {code} principal components computed at
+the same times, and on codes of a network that is never trained; and with the two that know the
+place, which bound from above what pictures can do. Codes are kept in {cells:,} cells (`CVT`),
+which decide what is trained on. Reached and coverage are of the true places of all candidates, in
+the grid above. Settings are those of the papers or of the maze above, except for the cells and the
+layers, which are dense. Seed 100 was looked at before, with {code} numbers and with 2, which
+reached less; after seed 0, training on all candidates and not on elites alone was tried on seed
+100, which reached little more for twice the CPU, and was not adopted. The reward is the same
+wherever in the place a robot ends, so there is nothing to climb once it was found.
+{seeds[pictures]}
 
 {pictures}
 
@@ -88,7 +94,7 @@ qdkit {qdkit}, jax {jax}, numpy {numpy}; {machine}. CPU-seconds are of the whole
 
 
 class Run(NamedTuple):
-    """What one search came to."""
+    """The result of one search."""
 
     best: list[float]  # the best reward in each disc; 0 in the maze
     coverage: float
@@ -105,17 +111,17 @@ class Method(NamedTuple):
 
 
 def serene(seed: int, sigma: float, surprise: float = 0.0) -> Operator:
-    """Both phases."""
+    """Returns both phases as one operator."""
     explore = novel(seed, sigma, surprise)
     return TwoPhase(explore, Rewarded(explore, seed=seed))
 
 
-def novel(seed: int, sigma: float, surprise: float = 0.0) -> Novel:
-    """The exploring half alone."""
-    return Novel(sigma=sigma, limits=LIMITS, seed=seed, surprise=surprise)
+def novel(seed: int, sigma: float, surprise: float = 0.0) -> NoveltySearch:
+    """Returns the exploring half alone."""
+    return NoveltySearch(sigma=sigma, limits=LIMITS, seed=seed, surprise=surprise)
 
 
-CODES = Taxons(CODE, chunk=CHUNK)
+CODES = TaxonsAxes(CODE, chunk=CHUNK)
 TRAINED = tuple(CHUNK * n * (n + 1) // 2 for n in range(1, 6))  # after which commits
 PLAIN = {
     "SERENE": Method(serene),
@@ -129,8 +135,12 @@ METHODS = {
         "STAX": Method(lambda seed, sigma: serene(seed, sigma, 0.5), CODES),
         "TAXONS": Method(lambda seed, sigma: novel(seed, sigma, 0.5), CODES),
         "novelty search on its codes": Method(novel, CODES),
-        "novelty search on principal components": Method(novel, Principal(CODE, at=(1, *TRAINED))),
-        "novelty search on codes never trained": Method(novel, Taxons(CODE, chunk=EVALUATIONS)),
+        "novelty search on principal components": Method(
+            novel, PrincipalAxes(CODE, at=(1, *TRAINED))
+        ),
+        "novelty search on codes never trained": Method(
+            novel, TaxonsAxes(CODE, chunk=EVALUATIONS)
+        ),
         "SERENE, told the place": Method(serene),
         "novelty search, told the place": Method(novel),
     },
@@ -139,19 +149,22 @@ METHODS = {
 
 @cache
 def centroids() -> CVT:
-    """The cells for codes."""
+    """Returns the cells for codes."""
     return CVT.spread(CELLS, ((0.0, 1.0),) * CODE)
 
 
 def searched(world: str, method: str, seed: int, evaluations: int) -> Run:
-    """One search from beginning to end."""
+    """Runs one search from beginning to end."""
     way = METHODS[world][method]
     domain: Any = Discs() if world == "discs" else SeenMaze() if way.axes else PaidMaze()
     grid = Grid((SIDE, SIDE), domain.bounds)
     settings = {"axes": way.axes} if way.axes else {}
     archive = centroids() if way.axes else grid
     began, operator = time.process_time(), way.make(seed, SIGMA[world])
-    search = Search(domain, archive, operator, batch=BATCH, seed=seed, novelty=None, **settings)
+    steering = Steering(novelty=None)
+    search = Search(
+        domain, archive, operator, batch=BATCH, seed=seed, steering=steering, **settings
+    )
     best, first, places = np.zeros(2), float(evaluations), []
     for made, batch in enumerate(search.steps(evaluations // BATCH)):
         won = np.flatnonzero(batch.objective > 0)
@@ -166,50 +179,79 @@ def searched(world: str, method: str, seed: int, evaluations: int) -> Run:
 
 
 def spread(values: Any, form: str = ".3f") -> str:
-    """Mean, least and most."""
+    """Returns mean, least and most."""
     numbers = np.asarray(values, float)
     return f"{numbers.mean():{form}} ({numbers.min():{form}} to {numbers.max():{form}})"
 
 
 def table(world: str, runs: dict[str, list[Run]]) -> str:
-    """A row for each method."""
-    heads = ["best in disc A", "best in disc B"] if world == "discs" else ["reached", "first paid after"]
+    """Returns a row for each method."""
+    heads = (
+        ["best in disc A", "best in disc B"]
+        if world == "discs"
+        else ["reached", "first paid after"]
+    )
     lines = [f"| | {' | '.join(heads)} | coverage | CPU-seconds |", "|---|---|---|---|---|"]
     for method, some in runs.items():
         best = np.array([run.best for run in some])
         columns = (
             [spread(best[:, 0]), spread(best[:, 1])]
             if world == "discs"
-            else [spread([run.reached for run in some]), spread([run.first for run in some], ",.0f")]
+            else [
+                spread([run.reached for run in some]),
+                spread([run.first for run in some], ",.0f"),
+            ]
         )
-        columns += [spread([run.coverage for run in some]), spread([run.cpu for run in some], ".1f")]
+        columns += [
+            spread([run.coverage for run in some]),
+            spread([run.cpu for run in some], ".1f"),
+        ]
         lines.append(f"| {method} | {' | '.join(columns)} |")
     return "\n".join(lines)
 
 
 def verdict(runs: dict[str, list[Run]]) -> str:
-    """Whether the targets were met on the discs."""
+    """Returns whether the targets were met on the discs."""
     ours, theirs = runs["SERENE"], runs["novelty search"]
     best, other = np.array([run.best for run in ours]), np.array([run.best for run in theirs])
     ratio = np.mean([run.coverage for run in ours]) / np.mean([run.coverage for run in theirs])
-    beaten = (best.mean(0) > other.mean(0)).all()
-    more = (best > other).sum(0)
+    more, spans = (best > other).sum(0), [_interval(gains) for gains in (best - other).T]
+    told = "; ".join(
+        f"in {disc} {'met' if low > 0 else 'not shown'}, {middle:+.3f} ({low:+.3f} to "
+        f"{high:+.3f}, bootstrap over the "
+        f"seeds, 95 %), better with {count} of {len(best)}"
+        for disc, (middle, low, high), count in zip("AB", spans, more, strict=True)
+    )
     why = (
-        "" if ratio >= 0.9 else " What climbs does not explore: it has half of the candidates once something was paid."
+        ""
+        if ratio >= 0.9
+        else " What climbs does not explore: "
+        "it has half of the candidates once something was paid."
     )
     return (
         f"Target: more reward than novelty search in both discs, coverage within 10 %. Rewards: "
-        f"{'met' if beaten else 'missed'}, better in A with {more[0]} and in B with {more[1]} of {len(best)} seeds. "
-        f"Coverage: {'met' if ratio >= 0.9 else 'missed'}, {ratio:.3f} of that of novelty search.{why}"
+        f"{told}. "
+        f"Coverage: {'met' if ratio >= 0.9 else 'missed'}, {ratio:.3f} of that of novelty "
+        f"search.{why}"
     )
 
 
+def _interval(gains: np.ndarray) -> tuple[float, float, float]:
+    """Returns the mean of paired differences, and its bootstrap interval of 95 %."""
+    means = np.random.default_rng(0).choice(gains, (10_000, len(gains))).mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(gains.mean()), float(low), float(high)
+
+
 def maze_verdict(runs: dict[str, list[Run]]) -> str:
-    """Who was paid at all."""
-    said = [f"{name} in {sum(run.first < EVALUATIONS for run in some)}" for name, some in runs.items()]
+    """Returns which methods found the rewarded place."""
+    said = [
+        f"{name} in {sum(run.first < EVALUATIONS for run in some)}" for name, some in runs.items()
+    ]
     few = len(next(iter(runs.values())))
     return (
-        f"Of {few} seeds each, the paid place was found by {'; by '.join(said)}. {few} seeds tell no small differences."
+        f"Of {few} seeds each, the paid place was found by {'; by '.join(said)}. "
+        f"{few} seeds tell no small differences."
     )
 
 
@@ -226,8 +268,11 @@ PARTS = {
 
 
 def pictures_verdict(runs: dict[str, list[Run]]) -> str:
-    """Who was paid at all, and what each part of TAXONS and STAX is worth, seed by seed."""
-    lines = ["| worth of | is the row | less the row | reached | coverage |", "|---|---|---|---|---|"]
+    """Returns which methods found the place, and the effects of the parts, seed by seed."""
+    lines = [
+        "| worth of | is the row | less the row | reached | coverage |",
+        "|---|---|---|---|---|",
+    ]
     for part, (ours, theirs) in PARTS.items():
         pairs = list(zip(runs[ours], runs[theirs], strict=True))
         columns = []
@@ -239,10 +284,16 @@ def pictures_verdict(runs: dict[str, list[Run]]) -> str:
 
 
 def page(runs: dict[str, dict[str, list[Run]]]) -> str:
-    """What was measured, of the seeds that all methods have had."""
+    """Returns the page, of the seeds that all methods have run."""
     few = {world: min(map(len, some.values())) for world, some in runs.items()}
-    whole = {world: {name: them[: few[world]] for name, them in some.items()} for world, some in runs.items()}
-    told = {world: table(world, some) if few[world] else "Not measured yet." for world, some in whole.items()}
+    whole = {
+        world: {name: them[: few[world]] for name, them in some.items()}
+        for world, some in runs.items()
+    }
+    told = {
+        world: table(world, some) if few[world] else "Not measured yet."
+        for world, some in whole.items()
+    }
     return WORDS.format(
         evaluations=EVALUATIONS,
         batch=BATCH,
@@ -250,7 +301,9 @@ def page(runs: dict[str, dict[str, list[Run]]]) -> str:
         radius=RADIUS,
         centres=" and ".join(str(tuple(centre)) for centre in CENTRES.tolist()),
         noise=SIGMA,
-        seeds={world: f"{n} seeds, from 0 on, of {len(SEEDS[world])}." for world, n in few.items()},
+        seeds={
+            world: f"{n} seeds, from 0 on, of {len(SEEDS[world])}." for world, n in few.items()
+        },
         verdict=verdict(whole["discs"]) if few["discs"] else "",
         near=NEAR,
         end=tuple(END[0].tolist()),
@@ -259,7 +312,8 @@ def page(runs: dict[str, dict[str, list[Run]]]) -> str:
         chunk=CHUNK * BATCH,
         cells=CELLS,
         pictures_verdict=pictures_verdict(whole["pictures"]) if few["pictures"] else "",
-        machine=f"a 2-core {platform.machine()} machine, shared, Python {platform.python_version()}",
+        machine=f"a 2-core {platform.machine()} machine, shared, "
+        f"Python {platform.python_version()}",
         **told,
         **{name: version(name) for name in ("qdkit", "jax", "numpy")},
     )
@@ -267,19 +321,27 @@ def page(runs: dict[str, dict[str, list[Run]]]) -> str:
 
 def main() -> None:
     """Makes the runs that are missing, and writes the page after each seed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
     store = HERE / "runs.jsonl"
     lines = [] if quick or not store.exists() else store.read_text(encoding="utf-8").splitlines()
-    known = {(world, method, seed): Run(*run) for world, method, seed, run in map(json.loads, lines)}
-    runs: dict[str, dict[str, list[Run]]] = {world: {method: [] for method in METHODS[world]} for world in SEEDS}
+    known = {
+        (world, method, seed): Run(*run) for world, method, seed, run in map(json.loads, lines)
+    }
+    runs: dict[str, dict[str, list[Run]]] = {
+        world: {method: [] for method in METHODS[world]} for world in SEEDS
+    }
     for seed in range(1 if quick else max(map(len, SEEDS.values()))):
         for world in (world for world, seeds in SEEDS.items() if seed in seeds):
             for method, some in runs[world].items():
                 run = known.get((world, method, seed))
                 if run is None:
-                    run = searched(world, method, seed, EVALUATIONS // 10 if quick else EVALUATIONS)
+                    run = searched(
+                        world, method, seed, EVALUATIONS // 10 if quick else EVALUATIONS
+                    )
                     print(world, method, seed, run, flush=True)
                     if not quick:
                         with store.open("a", encoding="utf-8") as file:

@@ -1,10 +1,10 @@
-"""Eight worlds and nine mutators in which it matters who is asked, what is new, and from whom one goes on.
+"""Eight worlds and nine mutators for which operators, novelty and parents matter.
 
 The worlds are the mathematical problems of the program pack with numbers in the place of programs,
 and two arms. A genome is a list of numbers with four decimals, so that two may be the same; the
 points of a set have no order, so its form is the sorted set. The mutators differ in quality, some
-get better or worse as a run goes on, one has moods, one repeats what is known in another order, one
-knows nothing, and one is as good as another at five times the price. No model is asked.
+get better or worse as a run goes on, one has moods, one repeats what is known in another order,
+one knows nothing, and one is as good as another at five times the price. No model is asked.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 
 import qdkit
 from qdkit.domains import Arm, UnitArm
-from qdkit.domains.autocorrelation import Autocorrelation
-from qdkit.domains.circle_packing import CirclePacking
-from qdkit.domains.heilbronn import Heilbronn
-from qdkit.domains.min_max_distance import MinMaxDistance
-from qdkit.domains.overlap import MinimumOverlap
+from qdkit.domains.mathematics.autocorrelation import Autocorrelation
+from qdkit.domains.mathematics.circle_packing import CirclePacking
+from qdkit.domains.mathematics.heilbronn import Heilbronn
+from qdkit.domains.mathematics.min_max_distance import MinMaxDistance
+from qdkit.domains.mathematics.overlap import MinimumOverlap
 
 EVALUATION = 3.0  # the price of an evaluation, beside those of the mutators
 MOOD = 150  # turns of a mutator with moods until the next one
@@ -30,7 +30,7 @@ MOOD = 150  # turns of a mutator with moods until the next one
 
 @dataclass(frozen=True)
 class World:
-    """A problem as lists of numbers between `low` and `high`, in groups of `group` that belong together."""
+    """A problem as lists of numbers from `low` to `high`, in groups of `group` numbers."""
 
     name: str
     problem: Any
@@ -49,7 +49,9 @@ class World:
 
     def seeds(self, key: Any, n: int) -> list[list[float]]:
         random = _random(key)
-        return [self.rounded(random.uniform(self.low, self.high, self.size)) for _ in range(min(n, 8))]
+        return [
+            self.rounded(random.uniform(self.low, self.high, self.size)) for _ in range(min(n, 8))
+        ]
 
     def evaluate(self, genomes: list[list[float]]) -> qdkit.Evaluation:
         if hasattr(self.problem, "evaluate"):
@@ -57,7 +59,10 @@ class World:
         scores = [self.problem.score(genome) for genome in genomes]
         column = lambda name: [getattr(score, name) for score in scores]
         return qdkit.Evaluation(
-            column("objective"), column("descriptor"), notes=column("notes"), outcome=column("outcome")
+            column("objective"),
+            column("descriptor"),
+            notes=column("notes"),
+            outcome=column("outcome"),
         )
 
     def rounded(self, numbers: np.ndarray) -> list[float]:
@@ -65,7 +70,9 @@ class World:
 
     def form(self, genome: list[float]) -> str:
         """Two genomes of one form are one answer: the points of a set in any order."""
-        return repr(sorted(zip(*[iter(genome)] * self.group, strict=True)) if self.group > 1 else genome)
+        return repr(
+            sorted(zip(*[iter(genome)] * self.group, strict=True)) if self.group > 1 else genome
+        )
 
 
 PI = float(np.pi)
@@ -85,7 +92,10 @@ HELD_OUT = (  # and are tried once on these
 
 @dataclass(frozen=True)
 class Mutator(qdkit.Operator):
-    """Makes a child by `change(world, parents, random)`; each costs `price`, which its notes tell."""
+    """Makes a child by `change(world, parents, random)`.
+
+    Each costs `price`, which its notes tell.
+    """
 
     world: World
     name: str
@@ -97,12 +107,14 @@ class Mutator(qdkit.Operator):
         random = _random(key)
         parents = np.array(context.parents.genome).reshape(n, self.arity, -1)
         made = [self.world.rounded(self.change(self.world, some, random)) for some in parents]
-        return qdkit.Proposal.of(made, self.name, context.parents)._replace(notes=[{"price": self.price}] * n)
+        return qdkit.Proposal.of(made, self.name, context.parents)._replace(
+            notes=[{"price": self.price}] * n
+        )
 
 
 @dataclass(frozen=True)
 class Moody(Mutator):
-    """Good for a while, then of no use, and again: its moods change with the turns it was given."""
+    """A mutator that is alternately good and useless, by the turns that it has had."""
 
     worse: Any = None
     _turns: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
@@ -114,7 +126,7 @@ class Moody(Mutator):
 
 
 def noise(sigma: float, share: float) -> Callable[..., np.ndarray]:
-    """Normal noise on a share of the numbers, in the width of their range."""
+    """Adds normal noise to a share of the numbers, in the width of their range."""
 
     def change(world: World, parents: np.ndarray, random: np.random.Generator) -> np.ndarray:
         child, chosen = parents[0].copy(), random.random(world.size) < share
@@ -125,31 +137,31 @@ def noise(sigma: float, share: float) -> Callable[..., np.ndarray]:
 
 
 def moved(world: World, parents: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """One point, or one number, anywhere else."""
+    """Moves one point, or one number, to a random place."""
     child = parents[0].reshape(-1, world.group).copy()
     child[random.integers(len(child))] = random.uniform(world.low, world.high, world.group)
     return child.ravel()
 
 
 def mixed(world: World, parents: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Each point, or number, from one of two parents."""
+    """Takes each point, or number, from one of two parents."""
     first, second = (parent.reshape(-1, world.group) for parent in parents)
     return np.where(random.random((len(first), 1)) < 0.5, first, second).ravel()
 
 
 def repeated(world: World, parents: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """What is known: the same points in another order, or the same numbers."""
+    """Returns a known genome: the same points in another order, or the same numbers."""
     points = parents[0].reshape(-1, world.group)
     return (random.permutation(points) if world.group > 1 else points).ravel()
 
 
 def anything(world: World, parents: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Something that has nothing to do with its parent."""
+    """Returns a genome that does not depend on its parent."""
     return random.uniform(world.low, world.high, world.size)
 
 
 def mutators(world: World) -> list[qdkit.Operator]:
-    """The nine; new ones for every run, as one of them has a state."""
+    """Returns the nine mutators, new for every run, as one of them has a state."""
     return [
         Mutator(world, "coarse", noise(0.25, 0.5)),
         Mutator(world, "middle", noise(0.05, 0.3)),

@@ -1,8 +1,8 @@
 """Edits of programs by a language model: patches, rewrites, crossovers and repairs.
 
-`edit` holds the operators; `showing` writes what a model is asked, from the templates beside it;
-`asking` asks, and asks once more; `reading` finds blocks in what it answers, and `applying` puts
-them into the program. An answer is data: nothing of it is run here.
+`edit` has the operators. `prompts` writes the prompts from the templates beside it, `asking` asks
+the model, `reading` parses the blocks of its response, `placing` finds their places in the
+program, and `applying` applies them. A response is only data: none of it is executed here.
 """
 
 from qdkit.operators.edits.edit import Cross, Full, Patch, Repair, programmer

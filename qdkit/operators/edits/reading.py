@@ -1,6 +1,6 @@
-"""What stands in a model's answer: SEARCH/REPLACE blocks and fenced code, with the paths they are for.
+"""Parses a model's response: SEARCH/REPLACE blocks and fenced code, with the paths of their files.
 
-Answers are read line by line, in one pass: no answer, however odd or long, takes more than that.
+A response is read line by line, in one pass.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from qdkit.plain import clean
+from qdkit.core.jsonable import as_utf8
 
 _SEARCH = re.compile(r"\s*<{7}\s*SEARCH\b(.*)")
 _DIVIDER = re.compile(r"\s*={7}\s*")
@@ -21,7 +21,7 @@ _A_PATH = re.compile(r"[\w.\\/-]*\w\.[A-Za-z]\w{0,5}")
 
 @dataclass(frozen=True)
 class Replacement:
-    """Lines to find and lines to put in their place; `path` is "" where none is named."""
+    """Lines to find and lines to put in their place; `path` is "" if none is given."""
 
     path: str
     search: tuple[str, ...]
@@ -29,102 +29,118 @@ class Replacement:
 
 
 @dataclass(frozen=True)
-class Fenced:
-    """A fenced block: its text, the language its fence names, and the path it is for, "" where none is named."""
+class FencedBlock:
+    """A fenced block: its path, "" if none is given, the language of its fence, and its text."""
 
     path: str
     language: str
     text: str
 
 
-def lines_of(answer: str) -> list[str]:
-    """The lines of an answer, whichever way they end; no other character ends a line.
+def _answer_lines(answer: str) -> list[str]:
+    """Returns the lines of a response, without a leading <think> section.
 
-    What a model thinks aloud before it answers is left out.
+    Lines end with \\n, \\r\\n or \\r, and with no other character.
     """
-    text = clean(answer).strip()
+    text = as_utf8(answer).strip()
     if text.startswith("<think>"):
         text = text.partition("</think>")[2]
     return re.sub(r"\r\n?", "\n", text).split("\n")
 
 
 def replacements(answer: str, paths: Sequence[str]) -> list[Replacement]:
-    """The SEARCH/REPLACE blocks of an answer. `paths` are the program's.
+    """Returns the SEARCH/REPLACE blocks of a response. `paths` are those of the program.
 
-    Raises ValueError for an answer without one, or with one that is not whole.
+    Raises ValueError for a response without a block, or with an incomplete one.
     """
-    found: list[Replacement] = []
-    lines, path, part = lines_of(answer), "", ""
+    blocks: list[Replacement] = []
+    lines, path, part = _answer_lines(answer), "", ""
     parts: dict[str, list[str]] = {}
     for i, line in enumerate(lines):
         if start := _SEARCH.fullmatch(line):
-            _whole(not part, part, len(found))
-            path = named(start[1], paths) or _above(lines, i, paths)
+            _check_complete(not part, part, len(blocks))
+            path = path_named_by(start[1], paths) or _path_above(lines, i, paths)
             part, parts = "search", {"search": [], "replace": []}
         elif part == "search" and _DIVIDER.fullmatch(line):
             part = "replace"
         elif part and _REPLACE.fullmatch(line):
-            _whole(part == "replace", part, len(found))
-            found.append(Replacement(path, *map(tuple, _unfenced(parts["search"], parts["replace"]))))
+            _check_complete(part == "replace", part, len(blocks))
+            search, replace = _without_fences(parts["search"], parts["replace"])
+            blocks.append(Replacement(path, tuple(search), tuple(replace)))
             part = ""
         elif part:
             parts[part].append(line)
-    _whole(not part, part, len(found))
-    if not found:
-        raise ValueError("the answer has no block from <<<<<<< SEARCH over ======= to >>>>>>> REPLACE")
-    return found
+    _check_complete(not part, part, len(blocks))
+    if not blocks:
+        raise ValueError(
+            "the answer has no block from <<<<<<< SEARCH over ======= to >>>>>>> REPLACE"
+        )
+    return blocks
 
 
-def fenced(answer: str, paths: Sequence[str]) -> list[Fenced]:
-    """The fenced blocks of an answer; what is around them is left out. `paths` are the program's.
+def fenced_blocks(answer: str, paths: Sequence[str]) -> list[FencedBlock]:
+    """Returns the fenced blocks of a response. `paths` are those of the program.
 
-    A fence is closed by one as long and as far indented, so that fences within the code are part of
-    it; a fence that names a language opens one more level. A block that nothing closes ends at its
-    last bare fence, or where the answer ends.
+    A fence is closed by one that is as long and as far indented, so fences within the code are
+    part of it. A fence with a language opens another level. A block that is not closed ends at its
+    last bare fence, or at the end of the response.
     """
-    lines, found, i = lines_of(answer), [], 0
+    lines, blocks, i = _answer_lines(answer), [], 0
     while i < len(lines):
         opening = _FENCE.fullmatch(lines[i])
         if opening:
             end = _end(lines, i + 1, opening)
             language = opening[3].strip().partition(" ")[0].partition(":")[0]
             text = "".join(line.removeprefix(opening[1]) + "\n" for line in lines[i + 1 : end])
-            found.append(Fenced(_in_fence(opening, paths) or _above(lines, i, paths), language.lower(), text))
+            path = _path_in_fence(opening, paths) or _path_above(lines, i, paths)
+            blocks.append(FencedBlock(path, language.lower(), text))
             i = end
         i += 1
-    return found
+    return blocks
 
 
-def named(said: str, paths: Sequence[str]) -> str:
-    """The path that is all a line says, but for marks around it; "" if it says anything else.
+def path_named_by(text: str, paths: Sequence[str]) -> str:
+    """Returns the path if a text is nothing but a path and marks around it, else "".
 
-    A path that is not one of `paths` is told as well: whoever applies the block refuses it.
+    If exactly one of `paths` ends with the path, or the other way round, that one is returned.
+    Any other path is returned as it is, and the caller decides about it.
     """
-    bare = said.strip(" \t#*`:-")
+    bare = text.strip(" \t#*`:-")
     label = _LABEL.match(bare)
     path = bare[label.end() if label else 0 :].strip(" \t#*`:'\"").removeprefix("./")
-    return path if path in paths or _A_PATH.fullmatch(path) else ""
+    if path in paths or not _A_PATH.fullmatch(path):
+        return path if path in paths else ""
+    slashed = path.replace("\\", "/")
+    matching = [
+        each
+        for each in paths
+        if each.endswith(f"/{slashed}") or f"/{slashed}".endswith(f"/{each}")
+    ]
+    return matching[0] if len(matching) == 1 else path
 
 
-def _above(lines: Sequence[str], i: int, paths: Sequence[str]) -> str:
-    """The path said by the nearest line above that is not empty, or by a fence there and what is above it."""
+def _path_above(lines: Sequence[str], i: int, paths: Sequence[str]) -> str:
+    """Returns the path in the nearest line above line `i` that is not empty, else "".
+
+    If that line is a fence around a SEARCH/REPLACE block, the lines above the fence count too.
+    """
     for line in lines[max(0, i - 4) : i][::-1]:
         fence = _FENCE.fullmatch(line) if _SEARCH.fullmatch(lines[i]) else None
-        path = _in_fence(fence, paths) if fence else named(line, paths)
+        path = _path_in_fence(fence, paths) if fence else path_named_by(line, paths)
         if path or (line.strip() and not fence):
             return path
     return ""
 
 
-def _in_fence(fence: re.Match[str], paths: Sequence[str]) -> str:
+def _path_in_fence(fence: re.Match[str], paths: Sequence[str]) -> str:
     words = re.split(r"[\s:]+", fence[3].strip())
-    return next(filter(None, (named(word, paths) for word in words)), "")
+    return next(filter(None, (path_named_by(word, paths) for word in words)), "")
 
 
 def _end(lines: Sequence[str], start: int, opening: re.Match[str]) -> int:
-    """The line that closes a fence opened before line `start`."""
+    """Returns the number of the line that closes a fence opened before line `start`."""
     depth, last = 1, len(lines)
-    for i, fence in _alike(lines, start, opening):
+    for i, fence in _matching_fences(lines, start, opening):
         if fence[3].strip():
             depth += 1
         else:
@@ -134,21 +150,26 @@ def _end(lines: Sequence[str], start: int, opening: re.Match[str]) -> int:
     return last
 
 
-def _alike(lines: Sequence[str], start: int, opening: re.Match[str]) -> Iterator[tuple[int, re.Match[str]]]:
+def _matching_fences(
+    lines: Sequence[str], start: int, opening: re.Match[str]
+) -> Iterator[tuple[int, re.Match[str]]]:
     for i in range(start, len(lines)):
         fence = _FENCE.fullmatch(lines[i])
         if fence and fence[1] == opening[1] and fence[2].startswith(opening[2]):
             yield i, fence
 
 
-def _unfenced(*parts: list[str]) -> tuple[list[str], ...]:
-    """The parts of a block without the fences that some models set within it, around each."""
-    if all(len(part) > 1 and part[0].startswith("```") and part[-1].strip() == "```" for part in parts):
+def _without_fences(*parts: list[str]) -> tuple[list[str], ...]:
+    """Returns the parts of a block without the fences that some models set around each part."""
+    if all(
+        len(part) > 1 and part[0].startswith("```") and part[-1].strip() == "```" for part in parts
+    ):
         return tuple(part[1:-1] for part in parts)
     return parts
 
 
-def _whole(true: bool, part: str, before: int) -> None:
-    if not true:
+def _check_complete(complete: bool, part: str, blocks_before: int) -> None:
+    """Raises ValueError with the line that a block lacks, unless it is complete."""
+    if not complete:
         missing = "=======" if part == "search" else ">>>>>>> REPLACE"
-        raise ValueError(f"block {before + 1} of the answer has no line {missing}")
+        raise ValueError(f"block {blocks_before + 1} of the answer has no line {missing}")

@@ -1,7 +1,15 @@
-"""Evolution strategies that follow what is new in the archive, many at once, as pure functions over arrays."""
+"""Evolution strategies that follow improvements of an archive, as pure functions over arrays."""
 
-from .arborescence import Arborescence
 from .emitters import Evolution, cma_mae
-from .pure import Pure, apart, measured
+from .gradient_arborescence import GradientArborescence
+from .pure_operator import Pure, check_traced, compute_once, evaluate_traced
 
-__all__ = ["Arborescence", "Evolution", "Pure", "apart", "cma_mae", "measured"]
+__all__ = [
+    "Evolution",
+    "GradientArborescence",
+    "Pure",
+    "check_traced",
+    "cma_mae",
+    "compute_once",
+    "evaluate_traced",
+]

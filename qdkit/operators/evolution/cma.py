@@ -1,13 +1,16 @@
-"""The covariance matrix adaptation of one evolution strategy: pure, and fit for `vmap` and `lax.scan`.
+"""The covariance matrix adaptation of one evolution strategy, as functions for `vmap` and `scan`.
 
-The equations are those of Hansen's tutorial (arXiv 1604.00772v2, appendix A), with positive weights
-alone, as CMA-ME was published; the forms of the step size's damping are those of pycma, its author's
-code. Two things are said otherwise without a change of what is drawn:
+The equations are those of Hansen's tutorial (arXiv 1604.00772v2, appendix A), with positive
+weights only, as CMA-ME was published. The update is that of purecma, his short implementation,
+except for the damping of the step size, which is that of the tutorial. The rates of a diagonal
+covariance are those of pycma, his long implementation. docs/pyribs_cma.md compares all values. Two
+things are computed differently without changing the distribution:
 
-- The covariance is factored by Cholesky in place of its eigenvectors, at a thousandth of the time
-  here. Any factor A with A Aᵀ = C draws from the same distribution, and the path of the step size is
-  kept in the coordinates of A (Krause, Arbonès & Igel 2016).
-- Rows are not sorted: each has a rank, and from it a weight, 0 for those that are no parents.
+- The covariance is factored by Cholesky instead of by its eigenvectors, in a thousandth of the
+  time here. Any factor A with A Aᵀ = C draws from the same distribution, and the path of the step
+  size is stored in the coordinates of A (Krause, Arbonès & Igel 2016).
+- Rows are not sorted. Each has a rank and, from it, a weight, which is 0 for rows that are not
+  parents.
 """
 
 from __future__ import annotations
@@ -19,16 +22,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qdkit.types import Key
+from qdkit.core.types import Key
 
 
 class Strategy(NamedTuple):
-    """A normal distribution that learns; `d` entries of a genome.
+    """The state of a strategy over genomes of `d` entries.
 
     mean: float `[d]`. sigma: float, the step size.
-    covariance, factor: float `[d, d]`, or `[d]` where it is diagonal; the factor may be a few updates old.
-    pull: the evolution path p_c `[d]`. path: that of the step size, p_σ `[d]`.
-    generation: int, how many batches it has seen.
+    covariance, factor: float `[d, d]`, or `[d]` if diagonal; the factor may be a few updates old.
+    pull: the evolution path p_c, float `[d]`. path: that of the step size, p_σ, float `[d]`.
+    generation: int, the number of updates.
     """
 
     mean: jax.Array
@@ -41,14 +44,14 @@ class Strategy(NamedTuple):
 
     @property
     def diagonal(self) -> jax.Array:
-        """float `[d]`, the variance of each entry in units of sigma²."""
+        """The variance of each entry in units of sigma², float `[d]`."""
         return self.covariance if self.covariance.ndim == 1 else jnp.diagonal(self.covariance)
 
 
 class Rates(NamedTuple):
-    """How much is learnt from a batch: the parameters of table 1 of the tutorial."""
+    """The learning rates for a batch: the parameters of table 1 of the tutorial."""
 
-    weights: jax.Array  # [n], 0 for rows that are no parents
+    weights: jax.Array  # [n], 0 for rows that are not parents
     mueff: jax.Array
     cc: jax.Array
     cs: jax.Array
@@ -58,23 +61,30 @@ class Rates(NamedTuple):
 
 
 def begin(mean: jax.Array, sigma: float | jax.Array, separable: bool) -> Strategy:
-    """A round distribution around `mean` that has learnt nothing."""
+    """Returns a strategy with an isotropic distribution around `mean`."""
     d, zero = len(mean), jnp.zeros_like(mean)
     shape = jnp.ones(d, mean.dtype) if separable else jnp.eye(d, dtype=mean.dtype)
-    return Strategy(mean, jnp.asarray(sigma, mean.dtype), shape, shape, zero, zero, jnp.zeros((), jnp.int32))
+    return Strategy(
+        mean, jnp.asarray(sigma, mean.dtype), shape, shape, zero, zero, jnp.zeros((), jnp.int32)
+    )
 
 
 @partial(jax.jit, static_argnames="separable")
 def begin_each(mean: Any, sigma: float, separable: bool) -> Strategy:
-    """One around each row of `mean` `[e, d]`."""
+    """Returns a strategy around each row of `mean` `[e, d]`, as arrays with a leading axis."""
     return jax.vmap(partial(begin, sigma=sigma, separable=separable))(mean)
 
 
 def rates(rank: Any, parents: Any, d: int, separable: bool, xp: Any = jnp) -> Rates:
-    """The parameters for the best `parents` rows, an int; `rank` is int `[n]`, 0 for the best.
+    """Returns the learning rates for the best `parents` rows, an int.
 
-    Those of a diagonal covariance, which has less to learn and learns it faster, are pycma's. All
-    are finite where there are no parents, and mean nothing. xp: numpy for numbers known beforehand.
+    rank: int `[n]`, 0 for the best row.
+    d: the number of entries of a genome.
+    separable: whether the covariance is diagonal, which is learnt faster; its rates are `cc_sep`,
+      `c1_sep` and `cmu_sep` of pycma (Ros & Hansen 2008).
+    xp: `jax.numpy`, or `numpy` outside of traced functions.
+
+    Without parents all rates are finite, and not meaningful.
     """
     mu = xp.maximum(parents, 1).astype(float)
     raw = xp.where(rank < parents, xp.log(mu + 0.5) - xp.log(rank + 1.0), 0.0)
@@ -82,25 +92,28 @@ def rates(rank: Any, parents: Any, d: int, separable: bool, xp: Any = jnp) -> Ra
     mueff = 1 / xp.where(parents > 0, (weights**2).sum(), 1.0)
     cs = (mueff + 2) / (d + mueff + 5)  # (55)
     damps = 1 + 2 * xp.maximum(0.0, xp.sqrt(xp.maximum(mueff - 1, 0.0) / (d + 1)) - 1) + cs  # (55)
-    c1 = 2 / ((d + 1.3) ** 2 + mueff)  # (57)
     if separable:
         cc = (1 + 1 / d + mueff / d) / (d**0.5 + 1 / d + 2 * mueff / d)
-        c1 = c1 / (d + 2 * d**0.5 + mueff / d)
-        cmu = (mueff + 1 / mueff - 2) / (d + 4 * d**0.5 + mueff / 2)
+        c1 = 1 / (d + 2 * d**0.5 + mueff / d)
+        cmu = (0.25 + mueff + 1 / mueff - 2) / (d + 4 * d**0.5 + mueff / 2)
     else:
         cc = (4 + mueff / d) / (d + 4 + 2 * mueff / d)  # (56)
+        c1 = 2 / ((d + 1.3) ** 2 + mueff)  # (57)
         cmu = 2 * (mueff - 2 + 1 / mueff) / ((d + 2) ** 2 + mueff)  # (58)
     return Rates(weights, mueff, cc, cs, c1, xp.minimum(1 - c1, cmu), damps)
 
 
-def gap(batch: int, d: int) -> int:
-    """How many updates a factor may be old: what is learnt meanwhile is too little to matter (B.2 and pycma)."""
-    learnt = rates(np.arange(batch), np.asarray(batch // 2), d, separable=False, xp=np)
-    return max(1, int(np.ceil(0.5 / (learnt.c1 + learnt.cmu) / d)))
+def factor_interval(batch: int, d: int) -> int:
+    """Returns after how many updates the factor is computed again (B.2 and pycma).
+
+    The covariance changes too little in between to matter.
+    """
+    rate = rates(np.arange(batch), np.asarray(batch // 2), d, separable=False, xp=np)
+    return max(1, int(np.ceil(0.5 / (rate.c1 + rate.cmu) / d)))
 
 
 def draw(key: Key, strategy: Strategy, n: int) -> jax.Array:
-    """float `[n, d]` from the distribution."""
+    """Returns `n` genomes of the distribution, float `[n, d]`."""
     mean, factor = strategy.mean, strategy.factor
     z = jax.random.normal(key, (n, len(mean)), mean.dtype)  # (38)
     y = z * factor[None] if factor.ndim == 1 else z @ factor.T  # (39)
@@ -108,9 +121,9 @@ def draw(key: Key, strategy: Strategy, n: int) -> jax.Array:
 
 
 def learn(strategy: Strategy, x: jax.Array, rank: jax.Array, parents: jax.Array) -> Strategy:
-    """Moves to the best `parents` of the rows `x` `[n, d]` that it drew, and takes their shape.
+    """Returns the strategy after an update by the best `parents` of the rows `x` `[n, d]`.
 
-    Without parents nothing but the generation changes. The factor stays; see `factored`.
+    Without parents only the generation changes. The factor is not changed; see `update_factor`.
     """
     mean, sigma, covariance, factor, pull, path, generation = strategy
     d = len(mean)
@@ -120,26 +133,35 @@ def learn(strategy: Strategy, x: jax.Array, rank: jax.Array, parents: jax.Array)
     y = (x - mean[None]) / sigma
     step = weights @ y  # (41)
     mean = mean + sigma * step  # (42), with c_m = 1
-    z = step / factor if factor.ndim == 1 else jax.scipy.linalg.solve_triangular(factor, step, lower=True)
+    z = (
+        step / factor
+        if factor.ndim == 1
+        else jax.scipy.linalg.solve_triangular(factor, step, lower=True)
+    )
     path = (1 - cs) * path + jnp.sqrt(cs * (2 - cs) * mueff) * z  # (43)
-    length = (path**2).sum() / d  # 1 on average, for a path of steps that have nothing in common
-    sigma = sigma * jnp.exp(jnp.minimum(1.0, cs / damps * (length - 1) / 2))  # (44), in pycma's form
-    short = length / (1 - (1 - cs) ** (2.0 * generation)) < 2 + 4 / (d + 1)  # h_σ; of squares, as in pycma
+    length = (path**2).sum() / d  # 1 on average if the steps are independent
+    # (44), in the form of pycma
+    sigma = sigma * jnp.exp(jnp.minimum(1.0, cs / damps * (length - 1) / 2))
+    # h_σ, in terms of squares as in pycma
+    short = length / (1 - (1 - cs) ** (2.0 * generation)) < 2 + 4 / (d + 1)
     pull = (1 - cc) * pull + jnp.where(short, jnp.sqrt(cc * (2 - cc) * mueff), 0.0) * step  # (45)
 
-    kept = 1 - c1 * jnp.where(short, 1.0, 1 - cc * (2 - cc)) - cmu
-    spread = y * jnp.sqrt(weights)[:, None]
+    decay = 1 - c1 * jnp.where(short, 1.0, 1 - cc * (2 - cc)) - cmu
+    weighted = y * jnp.sqrt(weights)[:, None]
     if covariance.ndim == 1:
-        covariance = kept * covariance + c1 * pull**2 + cmu * (spread**2).sum(0)
-    else:
-        covariance = kept * covariance + c1 * jnp.outer(pull, pull) + cmu * (spread.T @ spread)  # (47)
+        covariance = decay * covariance + c1 * pull**2 + cmu * (weighted**2).sum(0)
+    else:  # (47)
+        rank_one, rank_mu = jnp.outer(pull, pull), weighted.T @ weighted
+        covariance = decay * covariance + c1 * rank_one + cmu * rank_mu
     after = Strategy(mean, sigma, covariance, factor, pull, path, generation)
-    moved = jax.tree.map(lambda new, old: jnp.where(parents > 0, new, old).astype(old.dtype), after, strategy)
-    return moved._replace(generation=generation)
+    updated = jax.tree.map(
+        lambda new, old: jnp.where(parents > 0, new, old).astype(old.dtype), after, strategy
+    )
+    return updated._replace(generation=generation)
 
 
-def factored(strategy: Strategy) -> Strategy:
-    """The same with the factor of its covariance; nan where there is none."""
+def update_factor(strategy: Strategy) -> Strategy:
+    """Returns the strategy with the factor of its covariance, nan if it cannot be computed."""
     covariance = strategy.covariance
     if covariance.ndim == 1:
         return strategy._replace(factor=jnp.sqrt(covariance))
@@ -147,18 +169,21 @@ def factored(strategy: Strategy) -> Strategy:
 
 
 def exhausted(strategy: Strategy, spread: jax.Array) -> jax.Array:
-    """bool: it cannot go on, as in pycma and pyribs, or its numbers are too coarse for its steps.
+    """Returns whether a strategy has to stop, bool.
 
-    spread: how far the worst of the ranked values lies from the best; nan if there is none.
+    The conditions are those of pycma and pyribs, and that a float is too coarse for its steps.
 
-    Where pycma reads eigenvalues, the diagonals of the covariance and its factor stand for them:
-    the greatest and least of these lie within the range of the eigenvalues.
+    spread: the best of the ranked values minus the worst; nan if there are none.
+
+    The diagonals of the covariance and its factor replace the eigenvalues of pycma: their extremes
+    lie within the range of the eigenvalues.
     """
     mean, sigma = strategy.mean, strategy.sigma
     factor = strategy.factor if strategy.factor.ndim == 1 else jnp.diagonal(strategy.factor)
     deviation = sigma * jnp.sqrt(strategy.diagonal)
     condition = (factor.max() / factor.min()) ** 2
-    sound = condition < min(1e14, 1 / float(jnp.finfo(mean.dtype).eps))  # false for nan, where no factor was found
+    limit = min(1e14, 1 / float(jnp.finfo(mean.dtype).eps))
+    well_conditioned = condition < limit  # false for nan, if the factor could not be computed
     wide = deviation.max() > 1e-11
-    felt = (mean + 0.2 * deviation != mean).all()  # NoEffectCoord of the tutorial's B.3
-    return ~(sound & wide & felt & (spread > 1e-12))
+    has_effect = (mean + 0.2 * deviation != mean).all()  # NoEffectCoord of the tutorial's B.3
+    return ~(well_conditioned & wide & has_effect & (spread > 1e-12))

@@ -1,17 +1,18 @@
-"""New texts by a language model: by example, guided to a kind, along an axis, of two parents, several at once.
+"""Operators that ask a language model for new texts.
 
-    LMX(model, "Here is a random poem:")          shows three elites that are neighbours
-    Replace(model, "Here is a random poem:")      shows what an elite was made from, one of it replaced
-    FewShot(model, "Here is a random poem:")      shows the seeds: a baseline
-    Guided(model, scales)                         rewrites an elite as another kind
-    Directional(model, scales)                    further along an axis
-    Crossover(model), Several(model)              of two parents; a whole batch in one call
+    LMX(model, "Here is a random poem:")       shows three elites that are neighbours
+    Replace(model, "Here is a random poem:")   shows an elite's examples, with one replaced
+    FewShot(model, "Here is a random poem:")   shows three seeds, as a baseline
+    Guided(model, scales)                      rewrites an elite as another kind of text
+    Directional(model, scales)                 varies an elite along an axis
+    Crossover(model)                           combines two elites
+    Several(model)                             varies all elites of a batch in one call
 
-What is asked stands in the files beside them. `qdkit.operators.Rewrite` takes any prompt of one's own.
+The prompts are the templates beside these modules. `qdkit.operators.Rewrite` takes any prompt.
 """
 
 from qdkit.operators.texts.few_shot import LMX, FewShot, Replace
 from qdkit.operators.texts.kinds import Scale
-from qdkit.operators.texts.varied import Crossover, Directional, Guided, Several
+from qdkit.operators.texts.variations import Crossover, Directional, Guided, Several
 
 __all__ = ["LMX", "Crossover", "Directional", "FewShot", "Guided", "Replace", "Scale", "Several"]

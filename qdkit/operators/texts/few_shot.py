@@ -1,4 +1,4 @@
-"""New texts by example: a model is shown three texts and writes a fourth (LMX, Meyerson et al. 2023)."""
+"""Few-shot prompts: a model sees three texts and writes a fourth (LMX, Meyerson et al. 2023)."""
 
 from __future__ import annotations
 
@@ -9,44 +9,45 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from qdkit.elites import Added
+from qdkit.core.elites import Added
+from qdkit.core.types import NO_CANDIDATE, Batch, Context, Key, Proposal, SelectionRequest
 from qdkit.llm import Answer, AnswerOutcome, Ask, Question
-from qdkit.operators.writing import Writing, answered, generator
-from qdkit.parents import Champions, Near, Parents
-from qdkit.prompts import filled
-from qdkit.types import NOBODY, Batch, Context, Key, Proposal, Wish
+from qdkit.llm.templates import fill_template
+from qdkit.operators.writing import Writing, numpy_generator, propose_answers
+from qdkit.selection.parents import Champions, Near, Parents
 
-SHOTS = 3  # examples in a prompt, as in QDAIF
-BEST, POOL = 3, 100  # of each cell in a pool, and in all, as in QDAIF
-BETWEEN = "\n###\n"
-# Where a text ends. Longer marks that begin with one of these (QDAIF lists seventeen) end it no sooner, and many
-# servers take no more than four.
-STOPS = ("\n", "#", "@@@")
-NEAR = Near()
+_SHOTS = 3  # examples in a prompt, as in QDAIF
+_BEST_PER_CELL, _POOL_SIZE = 3, 100  # the texts of each cell in a pool, and of all, as in QDAIF
+_SEPARATOR = "\n###\n"
+# Stop sequences. QDAIF lists seventeen, but the others begin with one of these, and many servers
+# allow at most four.
+_STOPS = ("\n", "#", "@@@")
+_NEAR = Near()
 
 
 class Shot(NamedTuple):
-    """One example: the candidate's id, and its text."""
+    """One example: the id of a candidate and its text."""
 
     id: int
     text: str
 
 
 class FewShot(Writing):
-    """Shows the texts that a run began with, and asks for another: what a search by example has to beat.
+    """Shows three of the seeds and asks for another text; a baseline for `LMX`.
 
     ask: a model (`qdkit.LLM`), or a plain function `str -> str`.
-    task: what stands before each example and before the text that is asked for, such as "Here is a random poem:".
-    shuffled: the examples in another order each time; in that of the seeds, where False.
-    max_tokens: of the new text, which may end there.
-    temperature: 0.8 in QDAIF; the model's own where None.
+    task: the text before each example and before the new text, such as "Here is a random poem:".
+    shuffled: whether the order of the examples is random; else it is that of the seeds.
+    max_tokens: the maximum length of the new text, which may be truncated.
+    temperature: 0.8 in QDAIF; that of the model if None.
 
-    The prompt is that of QDAIF: `task + example` three times and `task`, with "###" between them. What the
-    model says up to the first line break, "#" or "@@@" is the new text, with a full stop where it has no
-    end. A message of the system before it tells models that converse what to do with such a list.
+    The prompt is that of QDAIF: `task + example` three times and then `task`, separated by "###".
+    The new text is the response up to the first line break, "#" or "@@@", with a full stop if it
+    has no final punctuation. A system message before the prompt tells chat models what to do with
+    such a list.
     """
 
-    arity = SHOTS
+    arity = _SHOTS
 
     def __init__(
         self,
@@ -64,58 +65,69 @@ class FewShot(Writing):
 
     def __repr__(self) -> str:
         model = getattr(self.ask, "model", getattr(self.ask, "__name__", type(self.ask).__name__))
-        shown = {name: value for name, value in vars(self).items() if name != "ask" and not name.startswith("_")}
-        return f"{type(self).__name__}({model!r}, {', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        settings = [
+            f"{name}={value!r}"
+            for name, value in vars(self).items()
+            if name != "ask" and not name.startswith("_")
+        ]
+        return f"{type(self).__name__}({model!r}, {', '.join(settings)})"
 
     def turn(self, n: int) -> Self:
-        return copy.copy(self)  # as it is now: what is learnt is put in place of what was known, never into it
+        # A shallow copy suffices: `learn` replaces attributes and never changes their values.
+        return copy.copy(self)
 
     def learn(self, batch: Batch, added: Added) -> None:
-        self._seeds += shots(batch.take(batch.ok & (np.asarray(batch.origin) == "seed")))
+        self._seeds += as_shots(batch.take(batch.ok & (np.asarray(batch.origin) == "seed")))
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        random = generator(key)
-        each = [context.part(slice(i, i + 1), self.arity, self.arity) for i in range(n)]
-        shown = [self.examples(random, one) for one in each]
-        ids = np.full((n, max(map(len, shown))), NOBODY, np.int32)
-        for row, some in enumerate(shown):
-            ids[row, : len(some)] = [shot.id for shot in some]
-        questions = [self.written([shot.text for shot in some]) for some in shown]
-        return answered(self.ask, questions, self.name, ids, self.read)
+        random = numpy_generator(key)
+        contexts = [context.part(slice(i, i + 1), self.arity, self.arity) for i in range(n)]
+        examples = [self.examples(random, each) for each in contexts]
+        ids = np.full((n, max(map(len, examples))), NO_CANDIDATE, np.int32)
+        for row, shots in enumerate(examples):
+            ids[row, : len(shots)] = [shot.id for shot in shots]
+        questions = [self.question_with([shot.text for shot in shots]) for shots in examples]
+        return propose_answers(self.ask, questions, self.name, ids, self.read)
 
     def question(self, random: np.random.Generator, context: Context) -> Question:
-        return self.written([shot.text for shot in self.examples(random, context)])
+        return self.question_with([shot.text for shot in self.examples(random, context)])
 
     def examples(self, random: np.random.Generator, context: Context) -> Sequence[Shot]:
-        """What is shown for one new text: here three of the seeds, or what was given where it has heard of none."""
-        known = self._seeds or shots(context.parents)
+        """Returns the examples for one new text: three seeds, or parents before it has any."""
+        known = self._seeds or as_shots(context.parents)
         order = random.permutation(len(known)) if self.shuffled else np.arange(len(known))
-        return [known[i] for i in order[:SHOTS]]
+        return [known[i] for i in order[:_SHOTS]]
 
-    def written(self, texts: Sequence[str]) -> Question:
-        """The question that shows these examples."""
+    def question_with(self, texts: Sequence[str]) -> Question:
+        """Returns the question with these examples."""
         messages = [
-            {"role": "system", "content": filled(Path(__file__).parent / "lmx.md")},
-            {"role": "user", "content": BETWEEN.join([*(self.task + text for text in texts), self.task])},
+            {"role": "system", "content": fill_template(Path(__file__).parent / "lmx.md")},
+            {
+                "role": "user",
+                "content": _SEPARATOR.join([*(self.task + text for text in texts), self.task]),
+            },
         ]
-        return Question(messages, max_tokens=self.max_tokens, temperature=self.temperature, stop=STOPS)
+        return Question(
+            messages, max_tokens=self.max_tokens, temperature=self.temperature, stop=_STOPS
+        )
 
     def read(self, answer: Answer) -> str:
-        """What was said before the first mark; it may have been cut short."""
-        text = answer.text.strip() if answer.outcome in (AnswerOutcome.OK, AnswerOutcome.TRUNCATED) else ""
-        ends = [at for stop in STOPS if (at := text.find(stop)) >= 0]
+        """Returns the response up to the first stop sequence; it may be truncated."""
+        usable = answer.outcome in (AnswerOutcome.OK, AnswerOutcome.TRUNCATED)
+        text = answer.text.strip() if usable else ""
+        ends = [position for stop in _STOPS if (position := text.find(stop)) >= 0]
         text = text[: min(ends, default=len(text))].strip()
         return f"{text}." if text and text[-1] not in '.!?…"”’' else text
 
 
 class LMX(FewShot):
-    """Shows three elites, by default of one neighbourhood of the map (LMX-Near, Bradley et al. 2023).
+    """Shows three elites, by default neighbours on the map (LMX-Near, Bradley et al. 2023).
 
-    near: by which rule the elites are chosen; by that of the search where None.
-    start: how many texts are made from the seeds before; 50 in QDAIF. Those are made from them, too, for which there
-      are no three different elites yet.
+    near: the rule that selects the elites; that of the search if None.
+    start: the number of texts that are made from the seeds first; 50 in QDAIF. Later texts are
+      made from the seeds too if there are not three different elites.
 
-    The rest as of `FewShot`. The parents of a text are those that were shown.
+    The other parameters are those of `FewShot`. The parents of a text are its examples.
     """
 
     def __init__(
@@ -123,13 +135,15 @@ class LMX(FewShot):
         ask: Ask,
         task: str,
         *,
-        near: Parents | None = NEAR,
+        near: Parents | None = _NEAR,
         start: int = 50,
         max_tokens: int = 100,
         temperature: float | None = 0.8,
         name: str = "lmx",
     ):
-        super().__init__(ask, task, shuffled=True, max_tokens=max_tokens, temperature=temperature, name=name)
+        super().__init__(
+            ask, task, shuffled=True, max_tokens=max_tokens, temperature=temperature, name=name
+        )
         self.near, self.start = near, start
         self._made = 0
 
@@ -137,24 +151,24 @@ class LMX(FewShot):
         self._made += n
         return super().turn(n)
 
-    def wishes(self, n: int) -> list[Wish]:
-        return [Wish(n, self.near)]
+    def requests(self, n: int) -> list[SelectionRequest]:
+        return [SelectionRequest(n, self.near)]
 
     def examples(self, random: np.random.Generator, context: Context) -> Sequence[Shot]:
-        given = shots(context.parents)
-        few = self._made <= self.start or len({shot.id for shot in given}) < SHOTS
-        return super().examples(random, context) if few else given
+        elites = as_shots(context.parents)
+        from_seeds = self._made <= self.start or len({shot.id for shot in elites}) < _SHOTS
+        return super().examples(random, context) if from_seeds else elites
 
 
 class Replace(FewShot):
-    """Shows what an elite was made from, with one of the three replaced by another of a pool (LMX-Replace of QDAIF).
+    """Shows an elite's examples with one replaced by a text of a pool (LMX-Replace of QDAIF).
 
-    The pool are the seeds and the three best of each cell, the last hundred of them. The examples of a
-    text are in its `notes["examples"]`; those of a seed are the seeds.
+    The pool is the last hundred of the seeds and the three best texts of each cell. The examples
+    of a text are in its `notes["examples"]`; those of a seed are the seeds.
 
-    start: how many texts are made from the seeds before; 50 in QDAIF.
+    start: the number of texts that are made from the seeds first; 50 in QDAIF.
 
-    The rest as of `FewShot`. The parent of a text is the elite.
+    The other parameters are those of `FewShot`. The parent of a text is the elite.
     """
 
     arity = 1
@@ -169,40 +183,51 @@ class Replace(FewShot):
         temperature: float | None = 0.8,
         name: str = "lmx-replace",
     ):
-        super().__init__(ask, task, shuffled=True, max_tokens=max_tokens, temperature=temperature, name=name)
+        super().__init__(
+            ask, task, shuffled=True, max_tokens=max_tokens, temperature=temperature, name=name
+        )
         self.start = start
         self._made = 0
-        self._best: dict[int, tuple[tuple[float, str], ...]] = {}  # cell -> its best, the best first
+        # the best texts of each cell with their objectives, the best first
+        self._best: dict[int, tuple[tuple[float, str], ...]] = {}
         self.pool: tuple[str, ...] = ()
 
     def turn(self, n: int) -> Self:
         self._made += n
         return super().turn(n)
 
-    def wishes(self, n: int) -> list[Wish]:
-        return [Wish(n, Champions())]
+    def requests(self, n: int) -> list[SelectionRequest]:
+        return [SelectionRequest(n, Champions())]
 
     def learn(self, batch: Batch, added: Added) -> None:
         super().learn(batch, added)
         entered = np.flatnonzero(batch.ok & (np.asarray(added.status) > 0))
         for row in entered.tolist():
             cell, text = int(added.cell[row]), (float(batch.objective[row]), batch.genome[row])
-            kept = sorted([*self._best.get(cell, ()), text], key=lambda pair: -pair[0])  # stable: the first of equals
-            self._best[cell] = tuple(kept[:BEST])
+            # The sort is stable, so the first of equals comes first.
+            best_first = sorted([*self._best.get(cell, ()), text], key=lambda pair: -pair[0])
+            self._best[cell] = tuple(best_first[:_BEST_PER_CELL])
         if len(entered):
             best = [text for cell in sorted(self._best) for _, text in self._best[cell]]
-            self.pool = tuple(dict.fromkeys([*(shot.text for shot in self._seeds), *best]))[-POOL:]
+            self.pool = tuple(dict.fromkeys([*(shot.text for shot in self._seeds), *best]))[
+                -_POOL_SIZE:
+            ]
 
     def propose(self, key: Key, context: Context, n: int) -> Proposal:
-        random = generator(key)
-        shown = [self._replaced(random, context.part(slice(i, i + 1), 1, 1)) for i in range(n)]
-        questions = [self.written(texts) for texts in shown]
-        made = answered(self.ask, questions, self.name, context.parents.id.reshape(n, 1), self.read)
-        notes = [{**note, "examples": texts} for note, texts in zip(made.notes or (), shown, strict=True)]
-        return made._replace(notes=notes)
+        random = numpy_generator(key)
+        contexts = [context.part(slice(i, i + 1), 1, 1) for i in range(n)]
+        examples = [self._replace_one(random, each) for each in contexts]
+        questions = [self.question_with(texts) for texts in examples]
+        parents = context.parents.id.reshape(n, 1)
+        proposal = propose_answers(self.ask, questions, self.name, parents, self.read)
+        notes = [
+            {**note, "examples": texts}
+            for note, texts in zip(proposal.notes or (), examples, strict=True)
+        ]
+        return proposal._replace(notes=notes)
 
-    def _replaced(self, random: np.random.Generator, context: Context) -> list[str]:
-        """The examples for one new text: a new list, as the parent's own stay what they were."""
+    def _replace_one(self, random: np.random.Generator, context: Context) -> list[str]:
+        """Returns the examples of the elite with one replaced, as a new list."""
         seeds = [shot.text for shot in self.examples(random, context)]
         if self._made <= self.start:
             return seeds
@@ -211,6 +236,6 @@ class Replace(FewShot):
         return texts
 
 
-def shots(batch: Batch) -> tuple[Shot, ...]:
-    """Candidates as examples."""
+def as_shots(batch: Batch) -> tuple[Shot, ...]:
+    """Returns the candidates of a batch as examples."""
     return tuple(Shot(id, text) for id, text in zip(batch.id.tolist(), batch.genome, strict=True))

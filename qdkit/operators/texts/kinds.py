@@ -1,4 +1,4 @@
-"""Kinds of texts in words: what an axis is called where a model is asked for a text of some kind."""
+"""Kinds of texts in words, for prompts that ask for a text of some kind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 class Scale:
     """One axis of a map in words.
 
-    name: what it measures, such as "sentiment".
-    words: what its values are called, from low to high; or its labels, where it has labels.
-    bounds: the lowest and the highest value, between which the words share the axis evenly; None for labels.
+    name: the name of the axis, such as "sentiment".
+    words: the words for its values from low to high, or its labels.
+    bounds: the lowest and the highest value, between which each word has an equal part of the
+      axis; None for labels.
 
     Raises ValueError for fewer than two words.
     """
@@ -26,38 +27,42 @@ class Scale:
 
     def __post_init__(self) -> None:
         if len(self.words) < 2:
-            raise ValueError(f"{self.name} needs a word for low and another for high, and has {self.words}")
+            raise ValueError(
+                f"{self.name} needs a word for low and another for high, and has {self.words}"
+            )
 
     def number(self, value: float) -> int:
-        """Which of the words says `value`."""
+        """Returns the index of the word for `value`."""
         low, high = self.bounds or (-0.5, len(self.words) - 0.5)
         return int(np.clip((value - low) / (high - low) * len(self.words), 0, len(self.words) - 1))
 
     def word(self, value: float) -> str:
-        """What `value` is called; "unknown" for nan."""
+        """Returns the word for `value`, "unknown" for nan."""
         return self.words[self.number(value)] if value == value else "unknown"
 
 
-class Kind(NamedTuple):
-    """A kind of text: a word for each of several scales."""
+class TextKind(NamedTuple):
+    """A kind of text: one word of each scale."""
 
     scales: Sequence[Scale]
     words: Sequence[str]
 
     @classmethod
-    def of(cls, scales: Sequence[Scale], values: Sequence[float]) -> Kind:
-        """The kind at a place of a map."""
-        return cls(scales, [scale.word(float(value)) for scale, value in zip(scales, values, strict=True)])
+    def of(cls, scales: Sequence[Scale], values: Sequence[float]) -> TextKind:
+        """Returns the kind at a descriptor."""
+        pairs = zip(scales, values, strict=True)
+        return cls(scales, [scale.word(float(value)) for scale, value in pairs])
 
     @classmethod
-    def drawn(cls, scales: Sequence[Scale], random: np.random.Generator) -> Kind:
-        """A kind drawn evenly."""
-        at = random.integers([len(scale.words) for scale in scales]).tolist()
-        return cls(scales, [scale.words[i] for i, scale in zip(at, scales, strict=True)])
+    def random(cls, scales: Sequence[Scale], random: np.random.Generator) -> TextKind:
+        """Returns a random kind, with equal probability for each word of a scale."""
+        numbers = random.integers([len(scale.words) for scale in scales]).tolist()
+        return cls(scales, [scale.words[i] for i, scale in zip(numbers, scales, strict=True)])
 
-    def by_name(self, before: str = "") -> dict[str, str]:
-        """The words by the names of the scales, with something before each name."""
-        return {before + scale.name: word for scale, word in zip(self.scales, self.words, strict=True)}
+    def by_name(self, prefix: str = "") -> dict[str, str]:
+        """Returns the words by the names of their scales, with a prefix to each name."""
+        pairs = zip(self.scales, self.words, strict=True)
+        return {prefix + scale.name: word for scale, word in pairs}
 
     def __str__(self) -> str:
         return ", ".join(f"{name}: {word}" for name, word in self.by_name().items())

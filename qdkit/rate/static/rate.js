@@ -1,4 +1,5 @@
-// The page works without this file; with it, keys answer, nothing is loaded anew, and what was not heard is said again.
+// The page works without this file. With it, keys answer, the page is updated in place, and replies that failed are
+// sent again.
 "use strict";
 
 const poll = 3000, most = 8000; // milliseconds
@@ -7,7 +8,7 @@ const page = () => document.getElementById("page");
 const say = (sentence) => { document.getElementById("said").textContent = sentence; };
 const wait = (time) => new Promise((done) => setTimeout(done, time));
 
-// Says it until it is heard: a question takes one reply, however often that is said.
+// Fetches an address until there is a response: a question takes one reply, however often that is sent.
 async function fetched(address, options) {
   for (let pause = 500; ; pause = Math.min(2 * pause, most)) {
     try {
@@ -43,7 +44,7 @@ document.addEventListener("submit", (event) => {
   replaced(form.action, { method: "POST", body: new URLSearchParams(new FormData(form, event.submitter)) });
 });
 
-// Keys are pressed one after the other until they are those of a button.
+// Collects keys until they are those of a button.
 function press(key) {
   const buttons = [...document.querySelectorAll("button[data-keys]")];
   for (const tried of [typed + key, key]) {
@@ -75,7 +76,7 @@ document.addEventListener("click", (event) => {
   if (figure && !event.target.closest("details, pre, .prose") && !busy) press(figure.dataset.number);
 });
 
-// The map re-forms, and a page that waits goes on.
+// Updates the map, and the page that waits for candidates.
 (async () => {
   for (;;) {
     await wait(poll);

@@ -1,0 +1,1 @@
+"""Vector drawings, judged by their pictures."""

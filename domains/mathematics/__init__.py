@@ -1,0 +1,1 @@
+"""Open problems of mathematics with exact referees, and their solvers."""

@@ -1,0 +1,1 @@
+"""Domains of texts that are judged: opinions, stories, poems and prompts for image models."""
