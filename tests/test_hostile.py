@@ -32,6 +32,7 @@ from qdkit.domains import Arm, Words
 from qdkit.llm import LLM, Embedder, ModelError
 from qdkit.runs.judgements import Judgements
 from qdkit.runs.ledger import DamagedRun, Ledger
+from qdkit.runs.npz_file import read_arrays
 from qdkit.runs.parts import rebuild
 from qdkit.testing import ModelServer
 from qdkit.testing.replies import FAULTS
@@ -966,6 +967,25 @@ def test_a_state_is_read_only_where_its_headers_fit(tmp_path, entry):
     zipped(path / "scan.npz", {".elites.objective.npy": entry})
     with pytest.raises(DamagedRun):
         qdkit.load(path)
+
+
+@pytest.mark.timeout(60)
+def test_a_state_with_changed_tables_is_read_or_damaged(tmp_path):
+    """The table of contents may lead outside of the file, where a seek is an OSError."""
+    path = unpacked("pool", tmp_path / "run")
+    whole, draw = (path / "scan.npz").read_bytes(), random.Random(1)
+    contents = whole.index(b"PK\x01\x02")
+    damaged = 0
+    for _ in range(2000):
+        data = bytearray(whole)
+        for _ in range(draw.choice([1, 2, 8])):
+            data[draw.randrange(contents, len(data))] = draw.choice([0, 255, draw.randrange(256)])
+        (path / "scan.npz").write_bytes(data)
+        try:
+            read_arrays(path / "scan.npz")
+        except DamagedRun:
+            damaged += 1
+    assert damaged > 500
 
 
 @pytest.mark.timeout(60)

@@ -6,6 +6,7 @@ header can claim any shape. `np.savez` writes plain, uncompressed arrays. Nothin
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 import zipfile
@@ -48,8 +49,17 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         KeyError,
         NotImplementedError,
         RuntimeError,
+        OverflowError,
     ) as error:
-        raise DamagedRun(f"{file} cannot be read as the state of a search: {error}") from None
+        raise _damaged(file, error) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a disk or of rights, not of what the file holds
+            raise
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: Path, error: Exception) -> DamagedRun:
+    return DamagedRun(f"{file} cannot be read as the state of a search: {error}")
 
 
 def _arrays(packed: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
@@ -62,6 +72,8 @@ def _arrays(packed: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
         raise ValueError("it is compressed: it would be larger in memory than it is on disk")
     arrays = {}
     for entry in entries:
+        if not 0 <= entry.header_offset < size:  # a seek there is an OSError
+            raise ValueError(f"{entry.filename!r:.60} in it begins outside of the file")
         if not entry.filename.endswith(".npy"):
             raise ValueError(f"{entry.filename!r:.60} in it is no array")
         with packed.open(entry) as file:
