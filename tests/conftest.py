@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -124,6 +125,14 @@ def pytest_make_collect_report(collector):
     report = yield
     fail_if_skipped(report)
     return report
+
+
+def pytest_runtest_logreport(report):
+    """Names a failure when it happens: a run that is broken off has said what failed."""
+    if report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
+        crash = getattr(report.longrepr, "reprcrash", None)
+        error = (crash.message if crash else report.longreprtext).strip().partition("\n")[0]
+        print(f"\nFAILED {report.nodeid}: {error:.200}", file=sys.__stderr__, flush=True)
 
 
 @pytest.fixture
