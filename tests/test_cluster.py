@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import warnings
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from types import SimpleNamespace
 
 import numpy as np
@@ -102,6 +104,35 @@ def test_a_candidate_that_kills_every_worker_is_an_infrastructure_fault(client):
         found[1].outcome == "infrastructure"
         and "every worker that tried it died" in found[1].error
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (None, "finished", "value"),
+        (KeyError("x"), "error", KeyError),
+        (OSError("its workers died before it was fetched"), "finished", OSError),
+        (CancelledError(), "cancelled", BrokenExecutor),
+        (asyncio.CancelledError(), "cancelled", BrokenExecutor),
+        (OSError("the connection was lost"), "lost", BrokenExecutor),
+    ],
+)
+def test_every_call_of_the_cluster_ends(error, status, expected):
+    """Also one whose result was computed and is lost before it is fetched."""
+
+    class Call:
+        async def _result(self):
+            if error:
+                raise error
+            return "value"
+
+    call, fetched = Call(), Future()
+    call.status = status
+    asyncio.run(cluster._fetch(call, fetched))
+    if isinstance(expected, str):
+        assert fetched.result(timeout=1) == expected
+    else:
+        assert isinstance(fetched.exception(timeout=1), expected)
 
 
 def test_equal_genomes_are_tried_each_by_itself(client):

@@ -10,10 +10,19 @@ commits costs there.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
+import weakref
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from typing import Any
 
 from qdkit.core.evaluating import Failure
@@ -68,19 +77,33 @@ class _Dask(Executor):
         self._client, self._clock = client, clock
         self._last_worker = clock()  # when it was last known to have a worker
         self._checked = -math.inf
-        self._calls = client.get_executor(pure=False)  # equal genomes are evaluated each
+        self._calls: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._is_shut = False
         self._suspects = ThreadPoolExecutor(1, thread_name_prefix="qdkit-suspects")
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Calls the function on a worker."""
         result: Future[Any] = Future()
-        try:
-            call = self._calls.submit(fn, *args, **kwargs)
-        except RuntimeError as error:  # the executor was shut down, or its client closed
-            raise BrokenExecutor(str(error)) from error
-        again = lambda: self._calls.submit(fn, *args, **kwargs)
-        call.add_done_callback(lambda call: self._finish(call, result, again))
+        begin = lambda: self._begin(fn, *args, **kwargs)
+        begin().add_done_callback(lambda call: self._finish(call, result, begin))
         return result
+
+    def _begin(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Calls the function on a worker; raises BrokenExecutor after the shutdown.
+
+        The executor of `distributed` never ends a call whose workers died after its result was
+        computed and before it was fetched: it expects no error from the fetching.
+        """
+        if self._is_shut:
+            raise BrokenExecutor("the executor was shut down")
+        try:
+            call = self._client.submit(fn, *args, pure=False, **kwargs)  # equal genomes each
+        except RuntimeError as error:  # the client was closed
+            raise BrokenExecutor(str(error)) from error
+        self._calls.add(call)
+        fetched: Future[Any] = Future()
+        self._client.loop.add_callback(_fetch, call, fetched)
+        return fetched
 
     def idle(self) -> str:
         """A sentence where there has been no worker for `_PATIENCE` seconds; "" before that."""
@@ -99,8 +122,10 @@ class _Dask(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Drops the calls, and closes the cluster where it was started here."""
+        self._is_shut = True
         self._suspects.shutdown(wait=wait, cancel_futures=True)
-        self._calls.shutdown(wait=wait)
+        if self._calls and self._client.status == "running":
+            self._client.cancel([*self._calls])
         for part in self._own:
             part.close()
         self._own = []
@@ -108,9 +133,7 @@ class _Dask(Executor):
     def _finish(
         self, call: Future[Any], result: Future[Any], again: Callable[[], Future[Any]] | None
     ) -> None:
-        if call.cancelled():
-            result.set_exception(BrokenExecutor("the cluster dropped the call"))
-        elif isinstance(error := call.exception(), self._killed):
+        if isinstance(error := call.exception(), self._killed):
             # another candidate may have killed the workers, so each is tried once more alone
             if again is not None:
                 self._suspects.submit(self._try_alone, result, again)
@@ -125,11 +148,25 @@ class _Dask(Executor):
     def _try_alone(self, result: Future[Any], again: Callable[[], Future[Any]]) -> None:
         try:
             call = again()
-        except RuntimeError as error:  # shut down meanwhile
-            result.set_exception(BrokenExecutor(str(error)))
+        except BrokenExecutor as error:  # shut down meanwhile
+            result.set_exception(error)
             return
         wait([call])
         self._finish(call, result, None)
+
+
+async def _fetch(call: Any, fetched: Future[Any]) -> None:
+    """Gives `fetched` the result of a call of `distributed`, or its error."""
+    try:
+        value = await call._result()
+    except (CancelledError, asyncio.CancelledError):
+        fetched.set_exception(BrokenExecutor("the cluster dropped the call"))
+    except Exception as error:  # noqa: BLE001 - the function and the cluster may raise any
+        is_dropped = call.status in ("cancelled", "lost")
+        dropped = BrokenExecutor(f"the cluster dropped the call: {error}")
+        fetched.set_exception(dropped if is_dropped else error)
+    else:
+        fetched.set_result(value)
 
 
 def _distributed() -> Any:
