@@ -17,7 +17,6 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import (
     BrokenExecutor,
-    CancelledError,
     Executor,
     Future,
     ThreadPoolExecutor,
@@ -157,16 +156,15 @@ class _Dask(Executor):
 
 async def _fetch(call: Any, fetched: Future[Any]) -> None:
     """Gives `fetched` the result of a call of `distributed`, or its error."""
-    try:
-        value = await call._result()
-    except (CancelledError, asyncio.CancelledError):
+    task = asyncio.ensure_future(call._result())
+    await asyncio.wait([task])
+    error = None if task.cancelled() else task.exception()
+    if task.cancelled() or call.status in ("cancelled", "lost"):
         fetched.set_exception(BrokenExecutor("the cluster dropped the call"))
-    except Exception as error:  # noqa: BLE001 - the function and the cluster may raise any
-        is_dropped = call.status in ("cancelled", "lost")
-        dropped = BrokenExecutor(f"the cluster dropped the call: {error}")
-        fetched.set_exception(dropped if is_dropped else error)
+    elif error is not None:
+        fetched.set_exception(error)
     else:
-        fetched.set_result(value)
+        fetched.set_result(task.result())
 
 
 def _distributed() -> Any:
