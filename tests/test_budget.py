@@ -4,14 +4,16 @@ import math
 import re
 import threading
 
+import numpy as np
 import pytest
 
+import qdkit
 from qdkit.archives import Grid
 from qdkit.core.record import NOTHING, Cost, Exhausted
 from qdkit.domains import Sphere
 from qdkit.operators import IsoLine
 from qdkit.search.budget import Budget, BudgetTracker, amount
-from tests.worlds import search_of
+from tests.worlds import Jitter, Points, search_of
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,29 @@ def test_a_call_that_is_not_covered_is_refused_with_the_limit_and_its_use():
     ):
         pass
     assert purse.spent == Cost(0.75, 10)
+
+
+@pytest.mark.parametrize("count", [24.0, np.int64(24), np.float32(24), 24])
+def test_a_count_may_be_any_number_that_is_whole(count, tmp_path):
+    """1e6 is a float in Python; the run can be opened and gone on with."""
+    budget = Budget(evaluations=count, calls=count, tokens=count)
+    assert [type(limit) for limit in budget.limits().values()] == [int] * 3
+    with search_of(
+        Points(),
+        Grid((4, 4), Points.bounds),
+        Jitter(),
+        batch=8,
+        budget=budget,
+        run=tmp_path / "run",
+    ) as search:
+        search.run(progress=False)
+    assert qdkit.load(tmp_path / "run").summary()["evaluations"] == 24
+
+
+@pytest.mark.parametrize("name", ["tokens", "calls", "evaluations"])
+def test_a_part_of_a_count_is_refused(name):
+    with pytest.raises(ValueError, match=rf"2\.5 {name} should be a whole number"):
+        Budget(**{name: 2.5})
 
 
 def test_a_budget_can_be_used_to_its_last_cent():

@@ -28,6 +28,7 @@ _UNITS = {
     "min": ("seconds", 60.0),
     "h": ("seconds", 3600.0),
 }
+_COUNTS = ("tokens", "calls", "evaluations")
 _WORD = {"dollars": "US dollars"}  # where a sentence has another word than the field
 # seconds for which calls under way may go on after those of the budget
 _GRACE = 1.0
@@ -42,7 +43,8 @@ class Budget:
     seconds: of the clock, all sittings of a run together. Nothing new is begun after them, and
       work under way is given up one second later.
 
-    Raises ValueError for a limit that is not above zero.
+    Raises ValueError for a limit that is not above zero, and for a part of a token, a call or an
+    evaluation.
     """
 
     dollars: float | None = None
@@ -58,6 +60,9 @@ class Budget:
                     f"a budget of {limit} {name} buys nothing: give a number above zero, or leave "
                     f"it out"
                 )
+            if name in _COUNTS:
+                # the ledger keeps counts as ints, and 1e6 is one
+                object.__setattr__(self, name, _integer(limit, name))
 
     @classmethod
     def parse(cls, text: str) -> Budget:
@@ -79,9 +84,6 @@ class Budget:
             if name in limits:
                 raise ValueError(f"the budget {text!r} limits {name} twice")
             limits[name] = _number(match[1]) * scale
-        for name in limits:
-            if name not in ("dollars", "seconds"):
-                limits[name] = _integer(limits[name], name)
         return cls(**limits)
 
     def limits(self) -> dict[str, float]:
