@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import importlib
 import inspect
 import json
@@ -50,7 +51,7 @@ from qdkit.core.types import Outcome
 from qdkit.domains import Arm, Maze, PosedArm, Rastrigin, Sphere, UnitArm
 from qdkit.operators import Gaussian
 from qdkit.runs.parts import rebuild
-from tests.worlds import BOX, Jitter, Points, points, search_of
+from tests.worlds import BOX, Jitter, Points, Texts, points, search_of
 
 SQUARE = ((0.0, 1.0), (0.0, 1.0))
 
@@ -459,3 +460,29 @@ def test_events_come_back_as_they_were(tmp_path):
         [(_, _, value_read)] = [event for event in search.ledger.events() if event[1] == "mine"]
     assert same(value_read, value)
     assert same(qdkit.load(tmp_path).ledger.events()[0][2], value)
+
+
+@pytest.mark.parametrize("deep", [170, 181])
+@pytest.mark.parametrize("place", ["notes", "genome"])
+def test_a_value_is_nested_as_deeply_as_it_can_be_read(place, deep, tmp_path):
+    """A run that was written can be opened again; what could not is refused before."""
+    value = functools.reduce(lambda inner, _: [inner], range(deep), 1.5)
+
+    class Deep(Texts):
+        def seeds(self, key, n):
+            return [{"text": "a rose", "tree": value if place == "genome" else []}]
+
+        def evaluate(self, genomes):
+            notes = [{"tree": value if place == "notes" else []}]
+            return qdkit.Evaluation([1.0], [[3.0, 0.5]], notes=notes)
+
+    def run():
+        with search_of(Deep(), Grid((4, 4), Texts.bounds), Jitter(), batch=1, run=tmp_path) as s:
+            s.run(1, progress=False)
+
+    if deep > 180:
+        with pytest.raises((ValueError, TypeError), match="nested more than 180 deep"):
+            run()
+    else:
+        run()
+        assert qdkit.load(tmp_path).best.objective == 1.0

@@ -33,6 +33,11 @@ import numpy as np
 # The modules whose enumerations a file may name.
 ENUM_MODULES = re.compile(r"qdkit\.(?:types|core\.types|(?:archives|domains)(?:\.\w+)*)")
 
+# The most nested lists and mappings of a value that is read from a file, and of one that a user's
+# part hands over: what is written around it, and a nan in it, nest deeper.
+MAX_DEPTH = 200
+_MAX_GIVEN_DEPTH = MAX_DEPTH - 20
+
 # The most bytes of an entry of an array, as a file could ask for any number of them.
 _MAX_ITEM_BYTES = 4096
 
@@ -58,24 +63,51 @@ def nan_as_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_jsonable(value: Any) -> Any:
+def as_jsonable(value: Any, depth: int = 0) -> Any:
     """Returns `value` as mappings with keys of text, lists, texts and numbers.
 
     A value of another type becomes its repr.
+
+    depth: of the mappings and lists around the value.
+
+    Raises ValueError for a value that is nested deeper than a run can be read.
     """
+    _check_depth(depth)
     if isinstance(value, Mapping):
-        return {as_utf8(str(k)): as_jsonable(v) for k, v in value.items()}
+        return {as_utf8(str(k)): as_jsonable(v, depth + 1) for k, v in value.items()}
     if isinstance(value, str):
         return as_utf8(value)
     if isinstance(value, np.longdouble):
         return float(value)
     if hasattr(value, "tolist"):
-        return as_jsonable(value.tolist())
+        return as_jsonable(value.tolist(), depth)
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [as_jsonable(v) for v in value]
+        return [as_jsonable(v, depth + 1) for v in value]
     if value is None or isinstance(value, bool | int | float):
         return value
     return as_utf8(repr(value))
+
+
+def _check_depth(depth: int) -> None:
+    """Raises ValueError for more nested mappings and lists than a run can be read with."""
+    if depth > _MAX_GIVEN_DEPTH:
+        raise ValueError(
+            f"it is nested more than {_MAX_GIVEN_DEPTH} deep, and could not be read again from a "
+            "run: write it flat, or as a text"
+        )
+
+
+def check_nesting(value: Any) -> None:
+    """Raises ValueError for a JSON value that is nested deeper than a run can be read."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list | tuple)]:
+        depth += 1
+        _check_depth(depth)
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
 
 
 def encode_nonfinite(value: Any) -> Any:

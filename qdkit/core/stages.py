@@ -16,7 +16,7 @@ import numpy as np
 from qdkit.core.casting import cast, numeric
 from qdkit.core.elites import Archive
 from qdkit.core.evaluating import EvaluationResults, Failure
-from qdkit.core.jsonable import as_jsonable, as_utf8, to_json
+from qdkit.core.jsonable import as_jsonable, as_utf8, check_nesting, to_json
 from qdkit.core.types import (
     Axes,
     Batch,
@@ -142,6 +142,7 @@ def _as_stored(genomes: Iterable[Any], source: str) -> list[Any]:
             if isinstance(genome, str | bytes):
                 stored.append(as_utf8(genome) if isinstance(genome, str) else bytes(genome))
             else:
+                check_nesting(genome)
                 stored.append(json.loads(as_utf8(to_json(genome))))
         except (TypeError, ValueError) as error:
             raise TypeError(

@@ -15,10 +15,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qdkit.core.jsonable import UnknownValue, decode_nonfinite
+from qdkit.core.jsonable import MAX_DEPTH, UnknownValue, decode_nonfinite
 from qdkit.core.run_files import DamagedRun
 
-_MAX_DEPTH = 200  # of nested lists and mappings
 MAX_SLOTS = 5_000_000  # for elites of a run on disk: cells times depth
 MAX_AXES = 1000  # SQLite limits the columns of a table
 MAX_COUNT = 2**53  # the largest count
@@ -39,8 +38,8 @@ def parse_json(text: Any, what: str) -> Any:
     if not isinstance(text, str):
         raise DamagedRun(f"{what} is no text")
     try:
-        if len(text) > _MAX_DEPTH and _is_too_deep(text):
-            raise DamagedRun(f"{what} is nested more than {_MAX_DEPTH} deep")
+        if len(text) > MAX_DEPTH and _is_too_deep(text):
+            raise DamagedRun(f"{what} is nested more than {MAX_DEPTH} deep")
         value = json.loads(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # fails for half of a surrogate pair
@@ -64,12 +63,12 @@ def decode_json(text: Any, what: str) -> Any:
 
 
 def _is_too_deep(text: str) -> bool:
-    if len(_OPENING.findall(text)) <= _MAX_DEPTH:
+    if len(_OPENING.findall(text)) <= MAX_DEPTH:
         return False
     depth = 0
     for token in _TOKEN.findall(text):
         depth += (token in "[{") - (token in "]}")
-        if depth > _MAX_DEPTH:
+        if depth > MAX_DEPTH:
             return True
     return False
 
